@@ -1,0 +1,112 @@
+/** Kernels over one row of logits: the passes that sampling is made of.
+ *
+ *  A row is `count` scores of one dtype, unaligned, read only. -inf is a legal score ("never this token"); NaN and +inf are
+ *  faults, which the first pass reports. A float16 or bfloat16 score is widened exactly, so all arithmetic is float32.
+ *
+ *  Blocks and lanes. A row is cut into blocks of 256 scores, a block into 16 lanes (score i belongs to lane i % 16): one AVX-512
+ *  register, two AVX2, four NEON, an array in scalar code. Sums run lane by lane, then lanes are added in one fixed tree.
+ *  Every level does the same operations in the same order, so results have the same bits everywhere.
+ *
+ *  Weights. The weight of a score z is 2^((z - max) * scale), with scale = log2(e) / temperature: the softmax numerator, 1 for the
+ *  largest score. Fused multiply-adds stand at the same places on every level. Weights under 2^-125 are never computed: no
+ *  domain reaches down to them. */
+#ifndef FG_KERNELS_LOGITS_H
+#define FG_KERNELS_LOGITS_H
+
+#include "base/base.h"
+#include "cpu.h"
+
+enum { FG_LANES = 16, FG_BLOCK = 256 };
+
+FG_INLINE size_t fg_block_count(size_t count) { return (count + FG_BLOCK - 1) / FG_BLOCK; }
+
+/** Part of a row in descending order, lowest index first among equals: scores above `bound`, and those equal to it whose index
+ *  is below `ties`. */
+typedef struct fg_domain {
+    float max;   /* largest score of the row, finite */
+    float scale; /* log2(e) / temperature, positive and finite */
+    float bound; /* at least what fg_whole_row() sets: that keeps every weight a normal number, and -inf outside */
+    size_t ties;
+} fg_domain;
+
+/** Every score whose weight is at least 2^-125. */
+FG_INLINE fg_domain fg_whole_row(float max, double temperature, size_t count) {
+    float const scale = (float)(1.4426950408889634 / temperature); /* log2(e) */
+    double const floor = (double)max - 125.0 / (double)scale;
+    return (fg_domain){max, scale, floor > -0x1.fffffep127 ? (float)floor : -0x1.fffffep127f, count};
+}
+
+/** Largest score, NaN if there is any NaN; -0 counts as +0. `lane_maxima` (may be NULL) gets 16 floats a block, -inf where the last
+ *  block has no score. `count` must be positive, as everywhere below. */
+typedef float fg_scan_fn(void const *row, size_t count, float *lane_maxima);
+
+/** Lowest index whose score equals `value`, or `count`. */
+typedef size_t fg_find_fn(void const *row, size_t count, float value);
+
+/** Sum of the weights in the domain; `block_mass` gets the sum of each block. Blocks without a score in the domain are not read. */
+typedef double fg_mass_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass);
+
+/** Weights of one block (`count` <= 256 scores; `domain->ties` counts from the block's start); 0 outside the domain. */
+typedef void fg_weigh_fn(void const *block, size_t count, fg_domain const *domain, float *weights);
+
+/** Threshold filter with compaction: scores >= threshold and their indices, in index order. Stores at most `capacity`, and may
+ *  scribble over the 16 elements behind them; returns the number stored. `lane_maxima` may be NULL. */
+typedef size_t fg_filter_fn(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices,
+                            size_t capacity);
+
+typedef struct fg_logits_kernels {
+    fg_scan_fn *scan[FG_DTYPES];
+    fg_find_fn *find[FG_DTYPES];
+    fg_mass_fn *mass[FG_DTYPES];
+    fg_weigh_fn *weigh[FG_DTYPES];
+    fg_filter_fn *filter[FG_DTYPES];
+} fg_logits_kernels;
+
+/** The best table for these features; every slot is filled. */
+fg_logits_kernels fg_logits_select(fg_features features);
+
+/** Lowest index of the largest score. `largest` gets what the scan found; where that is NaN or +inf the index means nothing. */
+size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float *largest);
+
+/** Room for fg_logits_cut: `scores`, `copy` and `indices` hold `capacity` + FG_LANES elements each. */
+typedef struct fg_cut_room {
+    float *scores, *copy;
+    uint32_t *indices;
+    size_t capacity;
+} fg_cut_room;
+
+/** The capacity that the `k` largest of `count` scores need at worst: below 256 k, and never over `count`. */
+size_t fg_logits_cut_capacity(size_t count, size_t k);
+
+/** Narrow `domain`, a whole row, to the k largest scores (1 <= k <= count), equal scores by lowest index. */
+void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float const *lane_maxima, size_t k,
+                   fg_cut_room *room, fg_domain *domain);
+
+/* 2^f = 1 + f * q(f) on [-1/2, 1/2], minimax in relative error (2.6e-9, under a twentieth of a float32 ulp). */
+#define FG_EXP2_C1 0x1.62e432p-1f
+#define FG_EXP2_C2 0x1.ebfbe2p-3f
+#define FG_EXP2_C3 0x1.c6ae72p-5f
+#define FG_EXP2_C4 0x1.3b270ep-7f
+#define FG_EXP2_C5 0x1.5f7276p-10f
+#define FG_EXP2_C6 0x1.470b4ap-13f
+/* 1.5 * 2^23: adding it rounds to an integer, which then stands in the low mantissa bits. */
+#define FG_ROUND_MAGIC 12582912.0f
+
+FG_INLINE size_t fg_dtype_size(fg_dtype dtype) { return dtype == FG_FLOAT32 ? 4 : 2; }
+
+FG_INLINE void const *fg_row_at(void const *row, size_t index, fg_dtype dtype) { return (char const *)row + index * fg_dtype_size(dtype); }
+
+FG_INLINE float fg_load_score(void const *row, size_t index, fg_dtype dtype) {
+    if (dtype == FG_FLOAT32) return ((float const *)row)[index];
+    uint16_t const half = ((uint16_t const *)row)[index];
+    return dtype == FG_BFLOAT16 ? fg_float_from_bfloat16(half) : fg_float_from_float16(half);
+}
+
+/** Which scores of a block the domain holds: those >= bound, those > bound, or the former up to `split` and the latter behind. */
+typedef enum fg_ties { FG_TIES_IN, FG_TIES_OUT, FG_TIES_SPLIT } fg_ties;
+
+FG_INLINE fg_ties fg_ties_of(size_t start, size_t end, size_t ties) {
+    return end <= ties ? FG_TIES_IN : start >= ties ? FG_TIES_OUT : FG_TIES_SPLIT;
+}
+
+#endif

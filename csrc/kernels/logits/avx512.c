@@ -1,0 +1,208 @@
+#include "kernels/logits.h"
+
+#include "base/target.h"
+
+#if FG_X86_AVX512
+
+#include <math.h>
+
+#define FG_LOGITS_REGION
+FG_TARGET_BEGIN(FG_ISA_AVX512)
+
+/* One block is 16 registers of 16 lanes; lane l of register v is score v * 16 + l. */
+
+FG_INLINE __mmask16 leading_lanes(size_t count) { return (__mmask16)(count >= 16 ? 0xFFFFu : (1u << count) - 1u); }
+
+FG_INLINE __m512 load_f32x16(void const *row, size_t index, fg_dtype dtype) {
+    if (dtype == FG_FLOAT32) return _mm512_loadu_ps((float const *)row + index);
+    __m256i const halves_u16x16 = _mm256_loadu_si256((__m256i const *)((uint16_t const *)row + index));
+    if (dtype == FG_FLOAT16) return _mm512_cvtph_ps(halves_u16x16);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16));
+}
+
+/** The last scores of a row: lanes behind the end are -inf. */
+FG_INLINE __m512 load_tail_f32x16(void const *row, size_t index, size_t count, fg_dtype dtype) {
+    __mmask16 const lanes = leading_lanes(count - index);
+    __m512 const nothing_f32x16 = _mm512_set1_ps(-INFINITY);
+    if (dtype == FG_FLOAT32) return _mm512_mask_loadu_ps(nothing_f32x16, lanes, (float const *)row + index);
+    __m256i const halves_u16x16 = _mm256_maskz_loadu_epi16(lanes, (uint16_t const *)row + index);
+    if (dtype == FG_FLOAT16) return _mm512_mask_cvtph_ps(nothing_f32x16, lanes, halves_u16x16);
+    return _mm512_mask_mov_ps(nothing_f32x16, lanes, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16)));
+}
+
+FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype dtype) {
+    __m512 const zero_f32x16 = _mm512_setzero_ps();
+    __m512 largest_f32x16 = _mm512_set1_ps(-INFINITY);
+    __mmask16 unordered = 0;
+    size_t index = 0;
+    for (; index + FG_BLOCK <= count; index += FG_BLOCK) {
+        __m512 a_f32x16 = load_f32x16(row, index, dtype), b_f32x16 = load_f32x16(row, index + 16, dtype);
+        __m512 c_f32x16 = load_f32x16(row, index + 32, dtype), d_f32x16 = load_f32x16(row, index + 48, dtype);
+        unordered |= _mm512_cmp_ps_mask(a_f32x16, b_f32x16, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(c_f32x16, d_f32x16, _CMP_UNORD_Q);
+        for (size_t offset = 64; offset < FG_BLOCK; offset += 64) {
+            __m512 const p_f32x16 = load_f32x16(row, index + offset, dtype), q_f32x16 = load_f32x16(row, index + offset + 16, dtype);
+            __m512 const r_f32x16 = load_f32x16(row, index + offset + 32, dtype), s_f32x16 = load_f32x16(row, index + offset + 48, dtype);
+            /* one compare sees a NaN in either operand */
+            unordered |= _mm512_cmp_ps_mask(p_f32x16, q_f32x16, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(r_f32x16, s_f32x16, _CMP_UNORD_Q);
+            a_f32x16 = _mm512_max_ps(a_f32x16, p_f32x16), b_f32x16 = _mm512_max_ps(b_f32x16, q_f32x16);
+            c_f32x16 = _mm512_max_ps(c_f32x16, r_f32x16), d_f32x16 = _mm512_max_ps(d_f32x16, s_f32x16);
+        }
+        __m512 block_f32x16 = _mm512_max_ps(_mm512_max_ps(a_f32x16, b_f32x16), _mm512_max_ps(c_f32x16, d_f32x16));
+        block_f32x16 = _mm512_add_ps(block_f32x16, zero_f32x16);
+        largest_f32x16 = _mm512_max_ps(largest_f32x16, block_f32x16);
+        if (lane_maxima) _mm512_storeu_ps(lane_maxima + index / FG_BLOCK * FG_LANES, block_f32x16);
+    }
+    if (index < count) {
+        float *const maxima = lane_maxima ? lane_maxima + index / FG_BLOCK * FG_LANES : NULL;
+        __m512 block_f32x16 = _mm512_set1_ps(-INFINITY);
+        for (; index < count; index += 16) {
+            __m512 const scores_f32x16 = load_tail_f32x16(row, index, count, dtype);
+            unordered |= _mm512_cmp_ps_mask(scores_f32x16, scores_f32x16, _CMP_UNORD_Q);
+            block_f32x16 = _mm512_max_ps(block_f32x16, scores_f32x16);
+        }
+        block_f32x16 = _mm512_add_ps(block_f32x16, zero_f32x16);
+        largest_f32x16 = _mm512_max_ps(largest_f32x16, block_f32x16);
+        if (maxima) _mm512_storeu_ps(maxima, block_f32x16);
+    }
+    return unordered ? NAN : _mm512_reduce_max_ps(largest_f32x16);
+}
+
+FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype) {
+    __m512 const value_f32x16 = _mm512_set1_ps(value);
+    for (size_t index = 0; index < count; index += 16) {
+        __m512 const scores_f32x16 = index + 16 <= count ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, count, dtype);
+        unsigned const equal = _mm512_cmp_ps_mask(scores_f32x16, value_f32x16, _CMP_EQ_OQ);
+        if (equal) {
+            size_t const found = index + _tzcnt_u32(equal);
+            return found < count ? found : count; /* -inf also "equals" the lanes behind the end */
+        }
+    }
+    return count;
+}
+
+enum { UNROLL = 4 };
+
+typedef struct domain_f32x16 {
+    __m512 max, scale, bound;
+} domain_f32x16;
+
+FG_INLINE domain_f32x16 broadcast(fg_domain const *domain) {
+    return (domain_f32x16){_mm512_set1_ps(domain->max), _mm512_set1_ps(domain->scale), _mm512_set1_ps(domain->bound)};
+}
+
+/** Weights of `registers` registers, in place, step by step for all of them: one register's steps wait for each other (about 45 cycles), so the
+ *  steps of several must stand side by side for the scheduler to find work. `leading` holds the lanes whose ties count, for
+ *  FG_TIES_SPLIT. */
+#define FG_EACH(statement) for (int r = 0; r < registers; r++) statement
+FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 const *domain, fg_ties ties, __mmask16 leading) {
+    __m512 const magic_f32x16 = _mm512_set1_ps(FG_ROUND_MAGIC);
+    __m512 shifted_f32x16[UNROLL], fraction_f32x16[UNROLL];
+    __mmask16 inside[UNROLL];
+    FG_EACH(inside[r] = _mm512_cmp_ps_mask(f32x16[r], domain->bound, ties == FG_TIES_IN ? _CMP_GE_OQ : _CMP_GT_OQ));
+    if (ties == FG_TIES_SPLIT) FG_EACH(inside[r] |= _mm512_cmp_ps_mask(f32x16[r], domain->bound, _CMP_EQ_OQ) & leading);
+    FG_EACH(f32x16[r] = _mm512_sub_ps(f32x16[r], domain->max)); /* distance from the maximum */
+    FG_EACH(shifted_f32x16[r] = _mm512_fmadd_ps(f32x16[r], domain->scale, magic_f32x16));
+    FG_EACH(fraction_f32x16[r] = _mm512_sub_ps(shifted_f32x16[r], magic_f32x16)); /* the exponent: the nearest integer */
+    FG_EACH(fraction_f32x16[r] = _mm512_fmsub_ps(f32x16[r], domain->scale, fraction_f32x16[r]));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(_mm512_set1_ps(FG_EXP2_C6), fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C5)));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C4)));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C3)));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C2)));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C1)));
+    FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(1.0f)));
+    /* the integer in the low bits of `shifted` moves up into the exponent field */
+    FG_EACH(shifted_f32x16[r] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted_f32x16[r]), 23)));
+    FG_EACH(f32x16[r] = _mm512_castsi512_ps(
+                _mm512_maskz_add_epi32(inside[r], _mm512_castps_si512(f32x16[r]), _mm512_castps_si512(shifted_f32x16[r]))));
+}
+#undef FG_EACH
+
+FG_INLINE __m512 weight_f32x16(__m512 scores_f32x16, domain_f32x16 const *domain, fg_ties ties, __mmask16 leading) {
+    weigh_registers(&scores_f32x16, 1, domain, ties, leading);
+    return scores_f32x16;
+}
+
+FG_INLINE __mmask16 leading_ties(size_t index, size_t ties) { return index < ties ? leading_lanes(ties - index) : 0; }
+
+FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, float *weights, fg_dtype dtype) {
+    domain_f32x16 const wide = broadcast(domain);
+    for (size_t index = 0; index < count; index += 16) {
+        __m512 const scores_f32x16 = index + 16 <= count ? load_f32x16(block, index, dtype) : load_tail_f32x16(block, index, count, dtype);
+        __m512 const weights_f32x16 = weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties));
+        _mm512_mask_storeu_ps(weights + index, leading_lanes(count - index), weights_f32x16);
+    }
+}
+
+/** Lanes are added as doubles: l + (l + 8), then + 4, + 2, + 1. */
+FG_INLINE double add_lanes(__m512 sums_f32x16) {
+    __m512d const low_f64x8 = _mm512_cvtps_pd(_mm512_castps512_ps256(sums_f32x16));
+    __m512d const high_f64x8 = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums_f32x16, 1));
+    __m512d const eight_f64x8 = _mm512_add_pd(low_f64x8, high_f64x8);
+    __m256d const four_f64x4 = _mm256_add_pd(_mm512_castpd512_pd256(eight_f64x8), _mm512_extractf64x4_pd(eight_f64x8, 1));
+    __m128d const two_f64x2 = _mm_add_pd(_mm256_castpd256_pd128(four_f64x4), _mm256_extractf128_pd(four_f64x4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two_f64x2, _mm_unpackhi_pd(two_f64x2, two_f64x2)));
+}
+
+FG_INLINE double block_sum(void const *row, size_t index, domain_f32x16 const *wide, fg_ties ties, fg_dtype dtype) {
+    __m512 sums_f32x16 = _mm512_setzero_ps();
+    for (size_t end = index + FG_BLOCK; index < end; index += UNROLL * 16) {
+        __m512 weights_f32x16[UNROLL];
+        for (int r = 0; r < UNROLL; r++) weights_f32x16[r] = load_f32x16(row, index + (size_t)r * 16, dtype);
+        weigh_registers(weights_f32x16, UNROLL, wide, ties, 0);
+        for (int r = 0; r < UNROLL; r++) sums_f32x16 = _mm512_add_ps(sums_f32x16, weights_f32x16[r]);
+    }
+    return add_lanes(sums_f32x16);
+}
+
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    domain_f32x16 const wide = broadcast(domain);
+    double total = 0.0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        block_mass[block] = 0.0;
+        if (!_mm512_cmp_ps_mask(_mm512_loadu_ps(lane_maxima + block * FG_LANES), wide.bound, _CMP_GE_OQ)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        fg_ties const ties = fg_ties_of(start, end, domain->ties);
+        double sum;
+        if (end - start == FG_BLOCK && ties != FG_TIES_SPLIT) {
+            sum = ties == FG_TIES_IN ? block_sum(row, start, &wide, FG_TIES_IN, dtype) : block_sum(row, start, &wide, FG_TIES_OUT, dtype);
+        } else {
+            __m512 sums_f32x16 = _mm512_setzero_ps();
+            for (size_t index = start; index < end; index += 16) {
+                __m512 const scores_f32x16 = load_tail_f32x16(row, index, end, dtype);
+                sums_f32x16 = _mm512_add_ps(sums_f32x16, weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties)));
+            }
+            sum = add_lanes(sums_f32x16);
+        }
+        block_mass[block] = sum;
+        total += sum;
+    }
+    return total;
+}
+
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
+                        fg_dtype dtype) {
+    __m512 const threshold_f32x16 = _mm512_set1_ps(threshold);
+    __m512i const lane_u32x16 = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t stored = 0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        if (lane_maxima && !_mm512_cmp_ps_mask(_mm512_loadu_ps(lane_maxima + block * FG_LANES), threshold_f32x16, _CMP_GE_OQ)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        for (size_t index = start; index < end; index += 16) {
+            __m512 const scores_f32x16 = index + 16 <= end ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, end, dtype);
+            __mmask16 const keep = _mm512_cmp_ps_mask(scores_f32x16, threshold_f32x16, _CMP_GE_OQ) & leading_lanes(end - index);
+            if (!keep) continue;
+            /* compress in the register: a compressing store is microcoded on Zen 4 */
+            _mm512_storeu_ps(scores + stored, _mm512_maskz_compress_ps(keep, scores_f32x16));
+            __m512i const indices_u32x16 = _mm512_add_epi32(lane_u32x16, _mm512_set1_epi32((int)index));
+            _mm512_storeu_si512(indices + stored, _mm512_maskz_compress_epi32(keep, indices_u32x16));
+            stored += (size_t)_mm_popcnt_u32(keep);
+            if (stored >= capacity) return capacity;
+        }
+    }
+    return stored;
+}
+
+#define FG_LOGITS_LEVEL avx512
+#include "kernels/logits/dtypes.h"
+
+#endif

@@ -1,0 +1,183 @@
+#include "kernels/logits.h"
+
+#include "base/target.h"
+
+#if FG_ARM
+
+#include <math.h>
+
+/* The 16 lanes are four registers of four: register r holds lanes 4r to 4r + 3. NEON is the baseline: no target region. */
+
+enum { REGISTERS = 4 };
+
+FG_INLINE float32x4_t load_f32x4(void const *row, size_t index, fg_dtype dtype) {
+    if (dtype == FG_FLOAT32) return vld1q_f32((float const *)row + index);
+    uint16x4_t const halves_u16x4 = vld1_u16((uint16_t const *)row + index);
+    if (dtype == FG_FLOAT16) return vcvt_f32_f16(vreinterpret_f16_u16(halves_u16x4));
+    return vreinterpretq_f32_u32(vshll_n_u16(halves_u16x4, 16));
+}
+
+/** Up to 4 scores from `index` on; lanes from `count` on are -inf. */
+FG_INLINE float32x4_t load_tail_f32x4(void const *row, size_t index, size_t count, fg_dtype dtype) {
+    if (index + 4 <= count) return load_f32x4(row, index, dtype);
+    float scores[4];
+    for (size_t lane = 0; lane < 4; lane++) scores[lane] = index + lane < count ? fg_load_score(row, index + lane, dtype) : -INFINITY;
+    return vld1q_f32(scores);
+}
+
+FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype dtype) {
+    /* FMAX keeps a NaN from either side, so the check costs nothing: a NaN is still there at the end */
+    float32x4_t largest_f32x4 = vdupq_n_f32(-INFINITY);
+    for (size_t start = 0; start < count; start += FG_BLOCK) {
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        float32x4_t maxima_f32x4[REGISTERS];
+        for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vdupq_n_f32(-INFINITY);
+        size_t index = start;
+        for (; index + FG_LANES <= end; index += FG_LANES)
+            for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_f32x4(row, index + 4 * r, dtype));
+        if (index < end)
+            for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_tail_f32x4(row, index + 4 * r, end, dtype));
+        for (int r = 0; r < REGISTERS; r++) {
+            maxima_f32x4[r] = vaddq_f32(maxima_f32x4[r], vdupq_n_f32(0.0f));
+            largest_f32x4 = vmaxq_f32(largest_f32x4, maxima_f32x4[r]);
+            if (lane_maxima) vst1q_f32(lane_maxima + start / FG_BLOCK * FG_LANES + 4 * r, maxima_f32x4[r]);
+        }
+    }
+    return vmaxvq_f32(largest_f32x4);
+}
+
+FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype) {
+    float32x4_t const value_f32x4 = vdupq_n_f32(value);
+    for (size_t index = 0; index < count; index += 4) {
+        if (!vmaxvq_u32(vceqq_f32(load_tail_f32x4(row, index, count, dtype), value_f32x4))) continue;
+        for (size_t i = index; i < index + 4 && i < count; i++)
+            if (fg_load_score(row, i, dtype) == value) return i;
+    }
+    return count;
+}
+
+/** `leading` is all ones in the lanes whose ties count; only FG_TIES_SPLIT looks at it. */
+FG_INLINE float32x4_t weight_f32x4(float32x4_t scores_f32x4, fg_domain const *domain, fg_ties ties, uint32x4_t leading) {
+    float32x4_t const magic_f32x4 = vdupq_n_f32(FG_ROUND_MAGIC), bound_f32x4 = vdupq_n_f32(domain->bound);
+    float32x4_t const scale_f32x4 = vdupq_n_f32(domain->scale);
+    float32x4_t const distance_f32x4 = vsubq_f32(scores_f32x4, vdupq_n_f32(domain->max));
+    float32x4_t const shifted_f32x4 = vfmaq_f32(magic_f32x4, distance_f32x4, scale_f32x4);
+    float32x4_t const exponent_f32x4 = vsubq_f32(shifted_f32x4, magic_f32x4);
+    float32x4_t const fraction_f32x4 = vfmaq_f32(vnegq_f32(exponent_f32x4), distance_f32x4, scale_f32x4);
+    float32x4_t power_f32x4 = vdupq_n_f32(FG_EXP2_C6);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(FG_EXP2_C5), power_f32x4, fraction_f32x4);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(FG_EXP2_C4), power_f32x4, fraction_f32x4);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(FG_EXP2_C3), power_f32x4, fraction_f32x4);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(FG_EXP2_C2), power_f32x4, fraction_f32x4);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(FG_EXP2_C1), power_f32x4, fraction_f32x4);
+    power_f32x4 = vfmaq_f32(vdupq_n_f32(1.0f), power_f32x4, fraction_f32x4);
+    uint32x4_t const exponent_u32x4 = vshlq_n_u32(vreinterpretq_u32_f32(shifted_f32x4), 23);
+    uint32x4_t const weight_u32x4 = vaddq_u32(vreinterpretq_u32_f32(power_f32x4), exponent_u32x4);
+
+    uint32x4_t inside = ties == FG_TIES_IN ? vcgeq_f32(scores_f32x4, bound_f32x4) : vcgtq_f32(scores_f32x4, bound_f32x4);
+    if (ties == FG_TIES_SPLIT) inside = vorrq_u32(inside, vandq_u32(vceqq_f32(scores_f32x4, bound_f32x4), leading));
+    return vreinterpretq_f32_u32(vandq_u32(weight_u32x4, inside));
+}
+
+/** All ones in the lanes that stand before `ties`, lane 0 standing at `index`. */
+FG_INLINE uint32x4_t leading_ties(size_t index, size_t ties) {
+    static uint32_t const lanes[4] = {0, 1, 2, 3};
+    uint32_t const leading = index >= ties ? 0 : ties - index >= 4 ? 4 : (uint32_t)(ties - index);
+    return vcgtq_u32(vdupq_n_u32(leading), vld1q_u32(lanes));
+}
+
+FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, float *weights, fg_dtype dtype) {
+    for (size_t index = 0; index < count; index += 4) {
+        float32x4_t const scores_f32x4 = load_tail_f32x4(block, index, count, dtype);
+        float32x4_t const weights_f32x4 = weight_f32x4(scores_f32x4, domain, FG_TIES_SPLIT, leading_ties(index, domain->ties));
+        if (index + 4 <= count) {
+            vst1q_f32(weights + index, weights_f32x4);
+        } else {
+            float tail[4];
+            vst1q_f32(tail, weights_f32x4);
+            memcpy(weights + index, tail, (count - index) * sizeof *weights);
+        }
+    }
+}
+
+/** Lanes are added as doubles: l + (l + 8), then + 4, + 2, + 1. */
+FG_INLINE double add_lanes(float32x4_t const sums_f32x4[REGISTERS]) {
+    float64x2_t eight_f64x2[4]; /* lanes 0 1, 2 3, 4 5, 6 7 of the eight sums */
+    for (int r = 0; r < 2; r++) {
+        eight_f64x2[2 * r] = vaddq_f64(vcvt_f64_f32(vget_low_f32(sums_f32x4[r])), vcvt_f64_f32(vget_low_f32(sums_f32x4[r + 2])));
+        eight_f64x2[2 * r + 1] = vaddq_f64(vcvt_high_f64_f32(sums_f32x4[r]), vcvt_high_f64_f32(sums_f32x4[r + 2]));
+    }
+    float64x2_t const four01_f64x2 = vaddq_f64(eight_f64x2[0], eight_f64x2[2]), four23_f64x2 = vaddq_f64(eight_f64x2[1], eight_f64x2[3]);
+    return vaddvq_f64(vaddq_f64(four01_f64x2, four23_f64x2));
+}
+
+FG_INLINE double block_sum(void const *row, size_t index, size_t end, fg_domain const *domain, fg_ties ties, fg_dtype dtype) {
+    float32x4_t sums_f32x4[REGISTERS];
+    for (int r = 0; r < REGISTERS; r++) sums_f32x4[r] = vdupq_n_f32(0.0f);
+    for (; index < end; index += FG_LANES) {
+        for (int r = 0; r < REGISTERS; r++) {
+            size_t const at = index + 4 * (size_t)r;
+            if (ties == FG_TIES_SPLIT) {
+                float32x4_t const scores_f32x4 = load_tail_f32x4(row, at, end, dtype);
+                sums_f32x4[r] = vaddq_f32(sums_f32x4[r], weight_f32x4(scores_f32x4, domain, ties, leading_ties(at, domain->ties)));
+            } else {
+                sums_f32x4[r] = vaddq_f32(sums_f32x4[r], weight_f32x4(load_f32x4(row, at, dtype), domain, ties, vdupq_n_u32(0)));
+            }
+        }
+    }
+    return add_lanes(sums_f32x4);
+}
+
+FG_INLINE int any_at_least(float const *maxima, float32x4_t bound_f32x4) {
+    float32x4_t const low_f32x4 = vmaxq_f32(vld1q_f32(maxima), vld1q_f32(maxima + 4));
+    float32x4_t const high_f32x4 = vmaxq_f32(vld1q_f32(maxima + 8), vld1q_f32(maxima + 12));
+    return vmaxvq_u32(vcgeq_f32(vmaxq_f32(low_f32x4, high_f32x4), bound_f32x4)) != 0;
+}
+
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    float32x4_t const bound_f32x4 = vdupq_n_f32(domain->bound);
+    double total = 0.0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        block_mass[block] = 0.0;
+        if (!any_at_least(lane_maxima + block * FG_LANES, bound_f32x4)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        fg_ties const ties = fg_ties_of(start, end, domain->ties);
+        double sum;
+        if (end - start < FG_BLOCK || ties == FG_TIES_SPLIT)
+            sum = block_sum(row, start, end, domain, FG_TIES_SPLIT, dtype);
+        else if (ties == FG_TIES_IN)
+            sum = block_sum(row, start, end, domain, FG_TIES_IN, dtype);
+        else
+            sum = block_sum(row, start, end, domain, FG_TIES_OUT, dtype);
+        block_mass[block] = sum;
+        total += sum;
+    }
+    return total;
+}
+
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
+                        fg_dtype dtype) {
+    float32x4_t const threshold_f32x4 = vdupq_n_f32(threshold);
+    size_t stored = 0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        if (lane_maxima && !any_at_least(lane_maxima + block * FG_LANES, threshold_f32x4)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        for (size_t index = start; index < end; index += 4) {
+            float32x4_t const scores_f32x4 = load_tail_f32x4(row, index, end, dtype);
+            if (!vmaxvq_u32(vcgeq_f32(scores_f32x4, threshold_f32x4))) continue;
+            for (size_t i = index; i < index + 4 && i < end; i++) {
+                float const score = fg_load_score(row, i, dtype);
+                if (!(score >= threshold)) continue;
+                if (stored == capacity) return stored;
+                scores[stored] = score, indices[stored] = (uint32_t)i;
+                stored++;
+            }
+        }
+    }
+    return stored;
+}
+
+#define FG_LOGITS_LEVEL neon
+#include "kernels/logits/dtypes.h"
+
+#endif

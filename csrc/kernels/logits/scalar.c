@@ -1,0 +1,100 @@
+/** The definition of every kernel: what the other levels must equal bit for bit. */
+#include "kernels/logits.h"
+
+#include <math.h>
+
+FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype dtype) {
+    float largest = -INFINITY;
+    int unordered = 0;
+    for (size_t start = 0; start < count; start += FG_BLOCK) {
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        float maxima[FG_LANES];
+        for (int lane = 0; lane < FG_LANES; lane++) maxima[lane] = -INFINITY;
+        for (size_t i = start; i < end; i++) {
+            float const score = fg_load_score(row, i, dtype);
+            unordered |= score != score;
+            if (score > maxima[i % FG_LANES]) maxima[i % FG_LANES] = score;
+        }
+        for (int lane = 0; lane < FG_LANES; lane++) {
+            maxima[lane] += 0.0f; /* -0 to +0: which zero a maximum keeps differs between instruction sets */
+            if (maxima[lane] > largest) largest = maxima[lane];
+        }
+        if (lane_maxima) memcpy(lane_maxima + start / FG_BLOCK * FG_LANES, maxima, sizeof maxima);
+    }
+    return unordered ? NAN : largest;
+}
+
+FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype) {
+    for (size_t i = 0; i < count; i++)
+        if (fg_load_score(row, i, dtype) == value) return i;
+    return count;
+}
+
+static float weight(float score, fg_domain const *domain) {
+    float const distance = score - domain->max;
+    float const shifted = fmaf(distance, domain->scale, FG_ROUND_MAGIC);
+    float const exponent = shifted - FG_ROUND_MAGIC; /* nearest integer to distance * scale */
+    float const fraction = fmaf(distance, domain->scale, -exponent);
+    float power = FG_EXP2_C6;
+    power = fmaf(power, fraction, FG_EXP2_C5);
+    power = fmaf(power, fraction, FG_EXP2_C4);
+    power = fmaf(power, fraction, FG_EXP2_C3);
+    power = fmaf(power, fraction, FG_EXP2_C2);
+    power = fmaf(power, fraction, FG_EXP2_C1);
+    power = fmaf(power, fraction, 1.0f);
+    /* the integer in the low bits of `shifted` moves up into the exponent field */
+    return fg_float_from_bits(fg_bits_from_float(power) + (fg_bits_from_float(shifted) << 23));
+}
+
+FG_INLINE float weight_in_domain(float score, size_t index, fg_domain const *domain) {
+    int const inside = index < domain->ties ? score >= domain->bound : score > domain->bound;
+    return inside ? weight(score, domain) : 0.0f;
+}
+
+FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, float *weights, fg_dtype dtype) {
+    for (size_t i = 0; i < count; i++) weights[i] = weight_in_domain(fg_load_score(block, i, dtype), i, domain);
+}
+
+static int any_at_least(float const *maxima, float bound) {
+    int any = 0;
+    for (int lane = 0; lane < FG_LANES; lane++) any |= maxima[lane] >= bound;
+    return any;
+}
+
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    double total = 0.0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        block_mass[block] = 0.0;
+        if (!any_at_least(lane_maxima + block * FG_LANES, domain->bound)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        float sums[FG_LANES] = {0};
+        for (size_t i = start; i < end; i++) sums[i % FG_LANES] += weight_in_domain(fg_load_score(row, i, dtype), i, domain);
+        double tree[FG_LANES];
+        for (int lane = 0; lane < FG_LANES; lane++) tree[lane] = sums[lane];
+        for (int half = FG_LANES / 2; half; half /= 2)
+            for (int lane = 0; lane < half; lane++) tree[lane] += tree[lane + half];
+        block_mass[block] = tree[0];
+        total += tree[0];
+    }
+    return total;
+}
+
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
+                        fg_dtype dtype) {
+    size_t stored = 0;
+    for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
+        if (lane_maxima && !any_at_least(lane_maxima + block * FG_LANES, threshold)) continue;
+        size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
+        for (size_t i = start; i < end; i++) {
+            float const score = fg_load_score(row, i, dtype);
+            if (!(score >= threshold)) continue;
+            if (stored == capacity) return stored;
+            scores[stored] = score, indices[stored] = (uint32_t)i;
+            stored++;
+        }
+    }
+    return stored;
+}
+
+#define FG_LOGITS_LEVEL scalar
+#include "kernels/logits/dtypes.h"

@@ -1,0 +1,174 @@
+# cython: language_level=3
+"""The door for logits: which arrays are taken, and the pointer behind them.
+
+Rows come from NumPy, from torch (CPU), from anything with the buffer protocol or DLPack, without a copy, as float32, bfloat16
+or float16. The scores of a row must be adjacent in memory; rows of a batch may lie any distance apart.
+"""
+
+import sys
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
+
+from fastgen.errors import LogitsError
+
+cdef extern from *:
+    """
+    /* DLPack's stable C layout: github.com/dmlc/dlpack, include/dlpack/dlpack.h, version 0.x "dltensor" capsules. */
+    typedef struct { int32_t type, id; } fg_dl_device;
+    typedef struct { uint8_t code, bits; uint16_t lanes; } fg_dl_dtype;
+    typedef struct {
+        void *data; fg_dl_device device; int32_t ndim; fg_dl_dtype dtype;
+        int64_t *shape, *strides; uint64_t byte_offset;
+    } fg_dl_tensor;
+    """
+    ctypedef struct fg_dl_device:
+        int32_t type, id
+    ctypedef struct fg_dl_dtype:
+        uint8_t code, bits
+        uint16_t lanes
+    ctypedef struct fg_dl_tensor:
+        void *data
+        fg_dl_device device
+        int32_t ndim
+        fg_dl_dtype dtype
+        int64_t *shape
+        int64_t *strides
+        uint64_t byte_offset
+
+cdef enum:
+    DL_CPU = 1
+    DL_FLOAT = 2
+    DL_BFLOAT = 4
+    ROWS_MAX = 1 << 20
+    COUNT_MAX = 0x7FFFFFFF
+
+cdef object tensor_type = None      # torch.Tensor, once somebody has imported torch
+cdef dict tensor_dtypes = {}
+
+
+def _invalid(text, hint=None, **details):
+    return LogitsError(text, code="logits_invalid", hint=hint, **details)
+
+
+cdef int see_torch() except -1:
+    """Learn torch's classes if torch is loaded; importing it is the caller's business."""
+    global tensor_type
+    torch = sys.modules.get("torch")
+    if tensor_type is None and torch is not None and hasattr(torch, "Tensor"):
+        tensor_dtypes[torch.float32] = <int>FG_FLOAT32
+        tensor_dtypes[torch.bfloat16] = <int>FG_BFLOAT16
+        tensor_dtypes[torch.float16] = <int>FG_FLOAT16
+        tensor_type = torch.Tensor
+    return 0
+
+
+@cython.final
+@cython.freelist(16)
+cdef class Rows:
+    def __dealloc__(self):
+        if self.has_view:
+            PyBuffer_Release(&self.view)
+
+    cdef int set_shape(self, tuple shape, tuple strides) except -1:
+        """Take shape and strides, both in elements."""
+        if len(shape) == 1:
+            self.is_batch, self.rows, self.count, self.row_stride = False, 1, shape[0], 0
+        elif len(shape) == 2:
+            self.is_batch, self.rows, self.count = True, shape[0], shape[1]
+            self.row_stride = strides[0] * (4 if self.dtype == FG_FLOAT32 else 2)
+        else:
+            raise _invalid("logits must be [vocab] or [rows, vocab]", shape=shape)
+        if self.count == 0 or self.rows == 0:
+            raise _invalid("logits are empty", shape=shape)
+        if self.count > COUNT_MAX or self.rows > ROWS_MAX:
+            raise _invalid("logits are too large", shape=shape)
+        if self.count > 1 and strides[-1] != 1:
+            raise _invalid("the scores of a row must be adjacent in memory", "pass a contiguous copy", strides=strides)
+        if self.data == NULL:
+            raise _invalid("logits have no memory behind them", shape=shape)
+        return 0
+
+    cdef int from_tensor(self, object tensor) except -1:
+        if not tensor.is_cpu:
+            raise _invalid("logits must be in CPU memory", "call .cpu() first", device=str(tensor.device))
+        dtype = tensor_dtypes.get(tensor.dtype)
+        if dtype is None:
+            raise _invalid("logits must be float32, bfloat16 or float16", "convert them first", dtype=str(tensor.dtype))
+        if tensor.is_neg():
+            raise _invalid("logits are a lazily negated view", "call .resolve_neg() first")
+        self.dtype = <fg_dtype><int>dtype
+        try:
+            self.data = <const char *><size_t>tensor.data_ptr()
+            shape, strides = tuple(tensor.shape), tensor.stride()
+        except RuntimeError as error:
+            raise _invalid("logits must be a dense tensor", layout=str(tensor.layout)) from error
+        return self.set_shape(shape, strides)
+
+    cdef int from_buffer(self, object buffer) except -1:
+        try:
+            PyObject_GetBuffer(buffer, &self.view, PyBUF_STRIDES | PyBUF_FORMAT)
+        except (BufferError, ValueError, TypeError) as error:
+            raise _invalid("logits do not give their memory away", type=type(buffer).__name__) from error
+        self.has_view = True
+        form = (<bytes>self.view.format).decode() if self.view.format != NULL else "B"
+        if form in ("f", "<f", "=f", "@f") and self.view.itemsize == 4:
+            self.dtype = FG_FLOAT32
+        elif form in ("e", "<e", "=e", "@e") and self.view.itemsize == 2:
+            self.dtype = FG_FLOAT16
+        else:
+            raise _invalid("logits must be float32, bfloat16 or float16", "convert them first", format=form)
+        shape = tuple([self.view.shape[axis] for axis in range(self.view.ndim)])
+        strides = tuple([self.view.strides[axis] for axis in range(self.view.ndim)])
+        if any([stride % self.view.itemsize for stride in strides]):
+            raise _invalid("the rows of logits are not a whole number of scores apart", strides=strides)
+        self.data = <const char *>self.view.buf
+        return self.set_shape(shape, tuple([stride // self.view.itemsize for stride in strides]))
+
+    cdef int from_dlpack(self, object producer) except -1:
+        cdef fg_dl_tensor *tensor
+        try:
+            capsule = producer.__dlpack__()
+        except Exception as error:
+            raise _invalid("logits do not give their memory away", type=type(producer).__name__) from error
+        if not PyCapsule_IsValid(capsule, "dltensor"):
+            raise _invalid("logits came in a DLPack capsule of an unknown version", type=type(producer).__name__)
+        self.owner = capsule
+        tensor = <fg_dl_tensor *>PyCapsule_GetPointer(capsule, "dltensor")
+        if tensor.device.type != DL_CPU:
+            raise _invalid("logits must be in CPU memory", device_type=tensor.device.type)
+        if tensor.dtype.lanes == 1 and tensor.dtype.code == DL_FLOAT and tensor.dtype.bits == 32:
+            self.dtype = FG_FLOAT32
+        elif tensor.dtype.lanes == 1 and tensor.dtype.code == DL_FLOAT and tensor.dtype.bits == 16:
+            self.dtype = FG_FLOAT16
+        elif tensor.dtype.lanes == 1 and tensor.dtype.code == DL_BFLOAT and tensor.dtype.bits == 16:
+            self.dtype = FG_BFLOAT16
+        else:
+            raise _invalid("logits must be float32, bfloat16 or float16", "convert them first",
+                           dlpack_code=tensor.dtype.code, bits=tensor.dtype.bits)
+        if not 1 <= tensor.ndim <= 2:
+            raise _invalid("logits must be [vocab] or [rows, vocab]", dimensions=tensor.ndim)
+        shape = tuple([tensor.shape[axis] for axis in range(tensor.ndim)])
+        strides = (tuple([tensor.strides[axis] for axis in range(tensor.ndim)]) if tensor.strides != NULL
+                   else (shape[-1], 1)[2 - tensor.ndim:])
+        self.data = <const char *>tensor.data + tensor.byte_offset
+        return self.set_shape(shape, strides)
+
+
+cdef Rows borrow(object logits):
+    """Return the rows behind `logits`; the memory lives as long as the result does."""
+    cdef Rows rows = Rows.__new__(Rows)
+    if tensor_type is None:
+        see_torch()
+    if tensor_type is not None and isinstance(logits, tensor_type):
+        rows.owner = logits
+        rows.from_tensor(logits)
+    elif PyObject_CheckBuffer(logits):
+        rows.from_buffer(logits)
+    elif hasattr(logits, "__dlpack__"):
+        rows.from_dlpack(logits)
+    else:
+        raise _invalid("logits must be an array: NumPy, torch, the buffer protocol or DLPack", type=type(logits).__name__)
+    return rows

@@ -1,0 +1,62 @@
+"""The C code without Python: each harness of this folder under sanitizers here, and for arm64 under qemu.
+
+A harness ``<family>.c`` is compiled together with ``csrc/kernels/<family>*``; it prints what failed and exits with 0 if
+nothing did.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HARNESSES = sorted(Path(__file__).parent.glob("*.c"))
+CSRC = Path(__file__).parents[2] / "csrc"
+FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
+
+
+def tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def compiled(harness: Path, program: Path, *command: str) -> Path:
+    """Compile a harness with its family and return the program."""
+    kernels = CSRC / "kernels"
+    sources = [harness, CSRC / "cpu.c", kernels / f"{harness.stem}.c", *sorted((kernels / harness.stem).glob("*.c"))]
+    done = subprocess.run(
+        [*command, *FLAGS, *map(str, sources), "-o", str(program), "-lm"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def run(*command: str, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok" in done.stdout
+
+
+@pytest.mark.parametrize("harness", HARNESSES, ids=lambda path: path.stem)
+def test_here_under_sanitizers(harness: Path, tmp_path: Path) -> None:
+    options = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    probe = tmp_path / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    gcc = tool("gcc")
+    probing = [gcc, *options, str(probe), "-o", str(tmp_path / "probe")]
+    if subprocess.run(probing, capture_output=True, check=False).returncode:
+        pytest.skip("this gcc has no sanitizer runtime")
+    program = compiled(harness, tmp_path / harness.stem, gcc, *options)
+    # leak detection fails under ptrace, so in many containers
+    run(str(program), environment={"ASAN_OPTIONS": "detect_leaks=0"})
+
+
+@pytest.mark.parametrize("harness", HARNESSES, ids=lambda path: path.stem)
+def test_arm64_under_qemu(harness: Path, tmp_path: Path) -> None:
+    gcc, qemu = tool("aarch64-linux-gnu-gcc"), tool("qemu-aarch64-static")
+    program = compiled(harness, tmp_path / harness.stem, gcc, "-O3", "-static")
+    run(qemu, str(program))
