@@ -99,7 +99,8 @@ def test_logits_of_the_demo_model(demo: tuple[Any, Any, list[list[int]]]) -> Non
         for chunks in ([length - 1, 1], [2, 2, length - 4], [1] * length):
             assert (logits_at_end(model, prompt, chunks) - whole).abs().max() < 1e-3
         rows.append(whole)
-    batch = Batch([token for prompt in prompts for token in prompt], tuple(range(6)), (0,) * 6, tuple(map(len, prompts)))
+    tokens = [token for prompt in prompts for token in prompt]
+    batch = Batch(tokens, tuple(range(6)), (0,) * 6, tuple(map(len, prompts)))
     together = model.forward(batch, model.new_cache(6))
     assert (together - torch.stack(rows)).abs().max() < 1e-3
 

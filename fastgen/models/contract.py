@@ -1,0 +1,73 @@
+"""What a model is to the engine: ragged batches in, one row of logits for each segment out.
+
+This module imports neither torch nor NumPy, so that adapters without torch stay light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["Batch", "Cache", "CausalLM"]
+
+
+class Batch(NamedTuple):
+    """One ragged step: prefill chunks and single decode tokens together.
+
+    Attributes
+    ----------
+    token_ids : sequence of int
+        The segments' tokens, one segment after the other.
+    slots : tuple of int
+        The cache slot of each segment; no slot appears twice.
+    starts : tuple of int
+        The position of each segment's first token. Positions at and after it that the slot already holds are forgotten.
+    counts : tuple of int
+        The number of tokens of each segment, at least 1; they add up to ``len(token_ids)``.
+    """
+
+    token_ids: Sequence[int]
+    slots: tuple[int, ...]
+    starts: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+class Cache(Protocol):
+    """What a model remembers about the sequences of its slots."""
+
+    @property
+    def slots(self) -> int:
+        """The number of sequences that fit."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated now."""
+
+    def move(self, source: int, target: int) -> None:
+        """Copy what one slot holds over another, which keeps the live slots dense."""
+
+
+class CausalLM(Protocol):
+    """A language model that the engine can step.
+
+    `forward` returns one row of logits for each segment, that of its last token: shape [segments, vocab_size], a torch
+    tensor or a NumPy array of float32, float16 or (torch only) bfloat16. The rows may be overwritten by the next call.
+    """
+
+    @property
+    def name(self) -> str:
+        """A short name for people."""
+
+    @property
+    def vocab_size(self) -> int | None:
+        """The length of a row of logits; None while a wrapped callable has not told it yet."""
+
+    @property
+    def max_positions(self) -> int:
+        """The largest number of positions of one sequence, prompt and answer together."""
+
+    def new_cache(self, slots: int) -> Any:
+        """Return an empty `Cache` that grows by itself as positions are written."""
+
+    def forward(self, batch: Batch, cache: Any) -> Any:
+        """Run one step and return the logits."""
