@@ -143,7 +143,7 @@ class SamplingParams:
         Raises
         ------
         CheckpointError
-            If the file can't be read or is not a JSON object.
+            If the file can't be read, is not a JSON object, or holds a value that is out of range.
         """
         if not isinstance(config, Mapping):
             path = Path(config)
@@ -158,7 +158,10 @@ class SamplingParams:
         if config.get("do_sample") is False:
             return cls(temperature=0.0)
         names = ("temperature", "top_k", "top_p", "min_p")
-        return cls(**{name: config[name] for name in names if config.get(name) is not None})
+        try:
+            return cls(**{name: config[name] for name in names if config.get(name) is not None})
+        except InvalidParameterError as error:
+            raise CheckpointError("a value of the generation config is out of range", reason=error.message) from error
 
 
 def _tuple(value: Any, single: type) -> Any:

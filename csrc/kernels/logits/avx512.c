@@ -20,9 +20,8 @@ FG_INLINE __m512 load_f32x16(void const *row, size_t index, fg_dtype dtype) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16));
 }
 
-/** The last scores of a row: lanes behind the end are -inf. */
-FG_INLINE __m512 load_tail_f32x16(void const *row, size_t index, size_t count, fg_dtype dtype) {
-    __mmask16 const lanes = leading_lanes(count - index);
+/** Some lanes only; the memory of the others is not touched and they are -inf. */
+FG_INLINE __m512 load_lanes_f32x16(void const *row, size_t index, __mmask16 lanes, fg_dtype dtype) {
     __m512 const nothing_f32x16 = _mm512_set1_ps(-INFINITY);
     if (dtype == FG_FLOAT32) return _mm512_mask_loadu_ps(nothing_f32x16, lanes, (float const *)row + index);
     __m256i const halves_u16x16 = _mm256_maskz_loadu_epi16(lanes, (uint16_t const *)row + index);
@@ -30,39 +29,69 @@ FG_INLINE __m512 load_tail_f32x16(void const *row, size_t index, size_t count, f
     return _mm512_mask_mov_ps(nothing_f32x16, lanes, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16)));
 }
 
+/** The last scores of a row. */
+FG_INLINE __m512 load_tail_f32x16(void const *row, size_t index, size_t count, fg_dtype dtype) {
+    return load_lanes_f32x16(row, index, leading_lanes(count - index), dtype);
+}
+
+/** Maxima of a whole block's lanes. */
+FG_INLINE __m512 block_maxima(void const *row, size_t index, __mmask16 *unordered, fg_dtype dtype) {
+    __m512 a_f32x16 = load_f32x16(row, index, dtype), b_f32x16 = load_f32x16(row, index + 16, dtype);
+    *unordered |= _mm512_cmp_ps_mask(a_f32x16, b_f32x16, _CMP_UNORD_Q); /* one compare sees a NaN in either operand */
+    for (size_t end = index + FG_BLOCK, i = index + 32; i < end; i += 32) {
+        __m512 const p_f32x16 = load_f32x16(row, i, dtype), q_f32x16 = load_f32x16(row, i + 16, dtype);
+        *unordered |= _mm512_cmp_ps_mask(p_f32x16, q_f32x16, _CMP_UNORD_Q);
+        a_f32x16 = _mm512_max_ps(a_f32x16, p_f32x16), b_f32x16 = _mm512_max_ps(b_f32x16, q_f32x16);
+    }
+    return _mm512_max_ps(a_f32x16, b_f32x16);
+}
+
+/** The same for a row that starts `skew` scores behind a register boundary. Every load of such a row would cross a cache line,
+ *  which halves their rate; so registers are loaded from the boundaries, the first and the last of a block in part:
+ *
+ *      boundaries   |               |               |       ...      |               |
+ *      block           [first  skew..15][  register 1  ]              [last  0..skew-1]
+ *
+ *  and the lanes, off by `skew`, are turned back at the end. */
+FG_INLINE __m512 skewed_block_maxima(void const *row, size_t index, size_t skew, __mmask16 *unordered, fg_dtype dtype) {
+    void const *const boundary = (char const *)row + ((ptrdiff_t)index - (ptrdiff_t)skew) * (ptrdiff_t)fg_dtype_size(dtype);
+    __mmask16 const first = (__mmask16)(0xFFFFu << skew);
+    __m512 a_f32x16 = load_lanes_f32x16(boundary, 0, first, dtype), b_f32x16 = load_lanes_f32x16(boundary, FG_BLOCK, (__mmask16)~first, dtype);
+    *unordered |= _mm512_cmp_ps_mask(a_f32x16, b_f32x16, _CMP_UNORD_Q);
+    for (size_t i = 16; i < FG_BLOCK - 16; i += 32) {
+        __m512 const p_f32x16 = load_f32x16(boundary, i, dtype), q_f32x16 = load_f32x16(boundary, i + 16, dtype);
+        *unordered |= _mm512_cmp_ps_mask(p_f32x16, q_f32x16, _CMP_UNORD_Q);
+        a_f32x16 = _mm512_max_ps(a_f32x16, p_f32x16), b_f32x16 = _mm512_max_ps(b_f32x16, q_f32x16);
+    }
+    __m512 const p_f32x16 = load_f32x16(boundary, FG_BLOCK - 16, dtype); /* 15 whole registers: the odd one */
+    *unordered |= _mm512_cmp_ps_mask(p_f32x16, p_f32x16, _CMP_UNORD_Q);
+    a_f32x16 = _mm512_max_ps(_mm512_max_ps(a_f32x16, p_f32x16), b_f32x16);
+    __m512i const lane_u32x16 = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(lane_u32x16, _mm512_set1_epi32((int)skew)), a_f32x16);
+}
+
 FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype dtype) {
+    size_t const size = fg_dtype_size(dtype), skew = (uintptr_t)row % size ? 0 : (uintptr_t)row / size % 16;
     __m512 const zero_f32x16 = _mm512_setzero_ps();
     __m512 largest_f32x16 = _mm512_set1_ps(-INFINITY);
     __mmask16 unordered = 0;
-    size_t index = 0;
-    for (; index + FG_BLOCK <= count; index += FG_BLOCK) {
-        __m512 a_f32x16 = load_f32x16(row, index, dtype), b_f32x16 = load_f32x16(row, index + 16, dtype);
-        __m512 c_f32x16 = load_f32x16(row, index + 32, dtype), d_f32x16 = load_f32x16(row, index + 48, dtype);
-        unordered |= _mm512_cmp_ps_mask(a_f32x16, b_f32x16, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(c_f32x16, d_f32x16, _CMP_UNORD_Q);
-        for (size_t offset = 64; offset < FG_BLOCK; offset += 64) {
-            __m512 const p_f32x16 = load_f32x16(row, index + offset, dtype), q_f32x16 = load_f32x16(row, index + offset + 16, dtype);
-            __m512 const r_f32x16 = load_f32x16(row, index + offset + 32, dtype), s_f32x16 = load_f32x16(row, index + offset + 48, dtype);
-            /* one compare sees a NaN in either operand */
-            unordered |= _mm512_cmp_ps_mask(p_f32x16, q_f32x16, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(r_f32x16, s_f32x16, _CMP_UNORD_Q);
-            a_f32x16 = _mm512_max_ps(a_f32x16, p_f32x16), b_f32x16 = _mm512_max_ps(b_f32x16, q_f32x16);
-            c_f32x16 = _mm512_max_ps(c_f32x16, r_f32x16), d_f32x16 = _mm512_max_ps(d_f32x16, s_f32x16);
+    for (size_t index = 0; index < count; index += FG_BLOCK) {
+        __m512 maxima_f32x16;
+        if (index + FG_BLOCK > count) {
+            maxima_f32x16 = _mm512_set1_ps(-INFINITY);
+            for (size_t i = index; i < count; i += 16) {
+                __m512 const scores_f32x16 = load_tail_f32x16(row, i, count, dtype);
+                unordered |= _mm512_cmp_ps_mask(scores_f32x16, scores_f32x16, _CMP_UNORD_Q);
+                maxima_f32x16 = _mm512_max_ps(maxima_f32x16, scores_f32x16);
+            }
+        } else if (skew) {
+            maxima_f32x16 = skewed_block_maxima(row, index, skew, &unordered, dtype);
+        } else {
+            maxima_f32x16 = block_maxima(row, index, &unordered, dtype);
         }
-        __m512 block_f32x16 = _mm512_max_ps(_mm512_max_ps(a_f32x16, b_f32x16), _mm512_max_ps(c_f32x16, d_f32x16));
-        block_f32x16 = _mm512_add_ps(block_f32x16, zero_f32x16);
-        largest_f32x16 = _mm512_max_ps(largest_f32x16, block_f32x16);
-        if (lane_maxima) _mm512_storeu_ps(lane_maxima + index / FG_BLOCK * FG_LANES, block_f32x16);
-    }
-    if (index < count) {
-        float *const maxima = lane_maxima ? lane_maxima + index / FG_BLOCK * FG_LANES : NULL;
-        __m512 block_f32x16 = _mm512_set1_ps(-INFINITY);
-        for (; index < count; index += 16) {
-            __m512 const scores_f32x16 = load_tail_f32x16(row, index, count, dtype);
-            unordered |= _mm512_cmp_ps_mask(scores_f32x16, scores_f32x16, _CMP_UNORD_Q);
-            block_f32x16 = _mm512_max_ps(block_f32x16, scores_f32x16);
-        }
-        block_f32x16 = _mm512_add_ps(block_f32x16, zero_f32x16);
-        largest_f32x16 = _mm512_max_ps(largest_f32x16, block_f32x16);
-        if (maxima) _mm512_storeu_ps(maxima, block_f32x16);
+        maxima_f32x16 = _mm512_add_ps(maxima_f32x16, zero_f32x16);
+        largest_f32x16 = _mm512_max_ps(largest_f32x16, maxima_f32x16);
+        if (lane_maxima) _mm512_storeu_ps(lane_maxima + index / FG_BLOCK * FG_LANES, maxima_f32x16);
     }
     return unordered ? NAN : _mm512_reduce_max_ps(largest_f32x16);
 }

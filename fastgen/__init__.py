@@ -1,0 +1,91 @@
+"""fastgen: the host side of text generation with torch language models.
+
+    import fastgen as fg
+    print(fg.generate("Why is the sky blue?", max_tokens=64))
+
+Names are imported when they are first used, so ``import fastgen`` is quick and needs neither torch nor a model.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from fastgen._version import __version__
+
+if _TYPE_CHECKING:
+    from fastgen import cpu as cpu
+    from fastgen.chat import ChatTemplate as ChatTemplate
+    from fastgen.detokenizer import Detokenizer as Detokenizer
+    from fastgen.engine import EngineConfig as EngineConfig
+    from fastgen.errors import CancelledError as CancelledError
+    from fastgen.errors import CheckpointError as CheckpointError
+    from fastgen.errors import ConfigError as ConfigError
+    from fastgen.errors import ContextLengthError as ContextLengthError
+    from fastgen.errors import FastgenError as FastgenError
+    from fastgen.errors import ForkedError as ForkedError
+    from fastgen.errors import GenerationTimeout as GenerationTimeout
+    from fastgen.errors import InvalidParameterError as InvalidParameterError
+    from fastgen.errors import LogitsError as LogitsError
+    from fastgen.errors import MissingDependencyError as MissingDependencyError
+    from fastgen.errors import ModelNotFoundError as ModelNotFoundError
+    from fastgen.errors import OverloadedError as OverloadedError
+    from fastgen.errors import PromptError as PromptError
+    from fastgen.errors import StreamClosedError as StreamClosedError
+    from fastgen.errors import UnknownParameterError as UnknownParameterError
+    from fastgen.generator import Generator as Generator
+    from fastgen.oneline import generate as generate
+    from fastgen.oneline import stream as stream
+    from fastgen.output import GenerationOutput as GenerationOutput
+    from fastgen.output import Piece as Piece
+    from fastgen.params import SamplingParams as SamplingParams
+    from fastgen.sampler import Sampler as Sampler
+    from fastgen.stop import StopMatcher as StopMatcher
+    from fastgen.system import show_config as show_config
+    from fastgen.tokenizer import load_tokenizer as load_tokenizer
+
+_WHERE = {
+    "CancelledError": "errors",
+    "ChatTemplate": "chat",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "ContextLengthError": "errors",
+    "Detokenizer": "detokenizer",
+    "EngineConfig": "engine",
+    "FastgenError": "errors",
+    "ForkedError": "errors",
+    "GenerationOutput": "output",
+    "GenerationTimeout": "errors",
+    "Generator": "generator",
+    "InvalidParameterError": "errors",
+    "LogitsError": "errors",
+    "MissingDependencyError": "errors",
+    "ModelNotFoundError": "errors",
+    "OverloadedError": "errors",
+    "Piece": "output",
+    "PromptError": "errors",
+    "Sampler": "sampler",
+    "SamplingParams": "params",
+    "StopMatcher": "stop",
+    "StreamClosedError": "errors",
+    "UnknownParameterError": "errors",
+    "generate": "oneline",
+    "load_tokenizer": "tokenizer",
+    "show_config": "system",
+    "stream": "oneline",
+}
+
+__all__ = ["__version__", "cpu", *_WHERE]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "cpu":
+        return _import_module("fastgen.cpu")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'fastgen' has no attribute {name!r}")
+    value = getattr(_import_module(f"fastgen.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

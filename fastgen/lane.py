@@ -1,0 +1,160 @@
+"""One live sequence: its sampler, detokenizer and stop matcher, and what it has produced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastgen.detokenizer import Detokenizer
+from fastgen.errors import FastgenError, LogitsError
+from fastgen.output import FINISH_REASONS, GenerationOutput, Piece, Timings, Usage
+from fastgen.params import SamplingParams
+from fastgen.sampler import Sampler
+from fastgen.stop import StopMatcher
+from fastgen.tokenizer import Tokenizer
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """The host state of a sequence from its admission to its end.
+
+    Parameters
+    ----------
+    prompt_ids : sequence of int
+        At least one token.
+    params : SamplingParams
+    tokenizer : Tokenizer
+    limit : int
+        Most tokens the model's context leaves room for, at least 1.
+    index : int
+        Place of the prompt in its call.
+    """
+
+    def __init__(
+        self, prompt_ids: Sequence[int], params: SamplingParams, tokenizer: Tokenizer, limit: int, index: int = 0
+    ) -> None:
+        self.prompt_ids = prompt_ids
+        self.params = params
+        self.index = index
+        self.prefilled = 0  # prompt tokens that the model has seen
+        self.token_ids: list[int] = []
+        self.finish_detail: str | None = None
+        self.error: FastgenError | None = None
+        self._sampler = Sampler(params)
+        self._detokenizer = Detokenizer(tokenizer, params.skip_special_tokens)
+        self._matcher = StopMatcher(params.stop, include=params.include_stop_str_in_output) if params.stop else None
+        self._eos_ids = frozenset() if params.ignore_eos else frozenset(tokenizer.eos_ids)
+        self._stop_ids = frozenset(params.stop_token_ids)
+        self._limit = limit
+        self._stop_reason: str | int | None = None
+        self._texts: list[str] = []
+        self._reported = 0  # tokens that a piece has carried
+        self._arrival = time.perf_counter()
+        self._admission = self._first_token = self._end = self._arrival
+
+    @property
+    def finished(self) -> bool:
+        """Whether the sequence has ended; no token is accepted after that."""
+        return self.finish_detail is not None
+
+    @property
+    def position(self) -> int:
+        """Tokens that the model has seen: where the next one goes."""
+        return self.prefilled + max(0, len(self.token_ids) - 1)
+
+    def admit(self) -> None:
+        """Note that the sequence has got a slot."""
+        self._admission = time.perf_counter()
+
+    def step(self, logits: Any) -> Piece | None:
+        """Choose the next token from a row of logits; return a piece if there is text or the sequence has ended."""
+        try:
+            token = self._sampler.sample(logits)
+        except LogitsError as error:
+            error.details["row"] = self.index
+            return self.fail(error)
+        if not self.token_ids:
+            self._first_token = time.perf_counter()
+        self.token_ids.append(token)
+
+        if token in self._eos_ids:
+            return self._finish("eos")
+        if token in self._stop_ids:
+            self._stop_reason = token
+            return self._finish("stop_token")
+        text = self._match(self._detokenizer.push(token))
+        if self.finished:
+            return self._last_piece(text)
+        if len(self.token_ids) == self._limit:
+            return self._finish("max_tokens" if self._limit == self.params.max_tokens else "context", text)
+        return self._piece(text) if text else None
+
+    def fail(self, error: FastgenError) -> Piece:
+        """End the sequence with an error; the text so far stays."""
+        self.error = error
+        return self._finish(error.code)
+
+    def cancel(self) -> Piece:
+        """End the sequence at the caller's wish; the text so far stays."""
+        return self._finish("cancelled")
+
+    def _match(self, text: str) -> str:
+        """Pass text through the stop matcher; a completed stop string ends the sequence."""
+        if self._matcher is None or not text:
+            return text
+        match = self._matcher.feed(text)
+        if match.stopped:
+            self.finish_detail, self._stop_reason = "stop_string", match.stop
+        return match.text.decode()
+
+    def _finish(self, detail: str, text: str = "") -> Piece:
+        """End the sequence: what detokenizer and matcher hold back comes out now, unless it completes a stop."""
+        text += self._match(self._detokenizer.flush())
+        if not self.finished:
+            self.finish_detail = detail
+            if self._matcher is not None:
+                text += self._matcher.flush().text.decode()
+        return self._last_piece(text)
+
+    def _piece(self, text: str) -> Piece:
+        return Piece(text, self._take(text), self.index)
+
+    def _take(self, text: str) -> tuple[int, ...]:
+        """Record text as given out; return the tokens that no piece has carried yet."""
+        tokens = tuple(self.token_ids[self._reported :])
+        self._reported = len(self.token_ids)
+        self._texts.append(text)
+        return tokens
+
+    def _last_piece(self, text: str) -> Piece:
+        self._end = time.perf_counter()
+        tokens = self._take(text)
+        detail = str(self.finish_detail)
+        output = GenerationOutput(
+            text="".join(self._texts),
+            token_ids=tuple(self.token_ids),
+            finish_reason=FINISH_REASONS.get(detail, "error"),
+            finish_detail=detail,
+            stop_reason=self._stop_reason,
+            seed=self._sampler.seed,
+            usage=Usage(len(self.prompt_ids), len(self.token_ids)),
+            timings=self._timings(),
+            params=self.params,
+            index=self.index,
+            error=self.error,
+        )
+        return Piece(text, tokens, self.index, None, output.finish_reason, detail, output.stop_reason, output)
+
+    def _timings(self) -> Timings:
+        first = self._first_token if self.token_ids else self._end
+        decode = self._end - first
+        return Timings(
+            queue=self._admission - self._arrival,
+            prefill=first - self._admission,
+            ttft=first - self._arrival,
+            decode=decode,
+            total=self._end - self._arrival,
+            tokens_per_second=(len(self.token_ids) - 1) / decode if decode > 0 and len(self.token_ids) > 1 else 0.0,
+        )
