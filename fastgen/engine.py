@@ -63,28 +63,37 @@ def run(model: CausalLM, lanes: Iterable[Lane], vocab_size: int, config: EngineC
     slots = min(len(waiting), config.max_batch)
     cache = model.new_cache(slots)
     live: list[Lane] = []
-    while waiting or live:
-        while waiting and len(live) < slots:
-            live.append(waiting.popleft())
-            live[-1].admit()
-        batch, stepping = _next_batch(live, config.prefill_chunk)
-        logits = _on_host(model.forward(batch, cache))
-        if len(logits) != len(batch.slots):
-            raise LogitsError(
-                "the model returned a wrong number of rows",
-                code="logits_invalid",
-                expected=len(batch.slots),
-                found=len(logits),
-            )
-        for row, slot in stepping:
-            if piece := live[slot].step(logits[row, :vocab_size]):
-                yield piece
-        for slot in reversed(range(len(live))):
-            if live[slot].finished:
-                last = live.pop()
-                if slot < len(live):
-                    live[slot] = last
-                    cache.move(len(live), slot)
+    try:
+        while waiting or live:
+            while waiting and len(live) < slots:
+                live.append(waiting.popleft())
+                live[-1].admit()
+            yield from _step(model, live, cache, vocab_size, config.prefill_chunk)
+            for slot in reversed(range(len(live))):
+                if live[slot].finished:
+                    last = live.pop()
+                    if slot < len(live):
+                        live[slot] = last
+                        cache.move(len(live), slot)
+    except KeyboardInterrupt:  # Ctrl-C keeps what was produced: every sequence ends, then the interruption goes on
+        yield from [lane.cancel() for lane in (*live, *waiting) if not lane.finished]
+        raise
+
+
+def _step(model: CausalLM, live: list[Lane], cache: Any, vocab_size: int, prefill_chunk: int) -> Iterator[Piece]:
+    """Run one forward pass and give each of its sequences that has read its prompt a token."""
+    batch, stepping = _next_batch(live, prefill_chunk)
+    logits = _on_host(model.forward(batch, cache))
+    if len(logits) != len(batch.slots):
+        raise LogitsError(
+            "the model returned a wrong number of rows",
+            code="logits_invalid",
+            expected=len(batch.slots),
+            found=len(logits),
+        )
+    for row, slot in stepping:
+        if piece := live[slot].step(logits[row, :vocab_size]):
+            yield piece
 
 
 def _next_batch(live: list[Lane], prefill_chunk: int) -> tuple[Batch, list[tuple[int, int]]]:

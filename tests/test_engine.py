@@ -145,6 +145,23 @@ def test_error_of_the_model_reaches_the_caller():
         outputs(Broken(scripted([EOS], VOCAB)), lanes(PROMPTS))
 
 
+def test_interruption_gives_out_what_is_held_and_goes_on():
+    class Interrupted(Recorder):
+        def forward(self, batch: Batch, cache: Any) -> Any:
+            if len(self.batches) == 4:
+                raise KeyboardInterrupt
+            return super().forward(batch, cache)
+
+    model = Interrupted(scripted([*b"abcd"], VOCAB))
+    pieces = run(model, lanes([[1], [2], [3]], stop="bcdX"), VOCAB, EngineConfig(max_batch=2))
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(iter(lambda: next(pieces), None))
+    ended = {piece.index: piece.output for piece in found if piece.output}
+    assert {index: output.text for index, output in ended.items()} == {0: "abcd", 1: "abcd", 2: ""}
+    assert {output.finish_reason for output in ended.values()} == {"abort"}
+
+
 def test_closing_the_iterator_ends_the_work():
     model = Recorder(scripted([ord("x")], VOCAB))
     pieces = run(model, lanes([[1]]), VOCAB, EngineConfig())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastgen.errors import CheckpointError, InvalidParameterError, missing_dependency
+from fastgen.errors import InvalidParameterError, missing_dependency
 from fastgen.gguf import GGUFFile
 from fastgen.models.gguf_config import config_from_gguf
 from fastgen.models.locate import locate
