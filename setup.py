@@ -33,7 +33,7 @@ def flags() -> tuple[list[str], list[str]]:
     compiler += ["-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare", "-Wno-cast-function-type"]
     if sanitize := os.environ.get("FASTGEN_SANITIZE"):
         return [*compiler, "-g", "-O1", f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"], [f"-fsanitize={sanitize}"]
-    return compiler, []
+    return [*compiler, "-g0"], []  # Python's own flags ask for debug symbols: ten times the size
 
 
 def extensions() -> list[Extension]:

@@ -6,7 +6,9 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
-static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) { __cpuidex((int *)registers, (int)leaf, (int)subleaf); }
+static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    __cpuidex((int *)registers, (int)leaf, (int)subleaf);
+}
 static uint64_t enabled_states(void) { return _xgetbv(0); }
 #else
 #include <cpuid.h>

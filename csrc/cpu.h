@@ -1,10 +1,10 @@
 /** What the processor and the operating system offer, as a set of levels.
  *
- *  avx2    AVX2, FMA, BMI1, BMI2, LZCNT, POPCNT, F16C (x86-64-v3), and the OS saves the YMM registers
- *  avx512  avx2 and AVX-512 F, BW, DQ, VL, VBMI, VBMI2 (Ice Lake, Zen 4 and later), and the OS saves ZMM and mask registers
- *  neon    every AArch64 processor
+ * avx2    AVX2, FMA, BMI1, BMI2, LZCNT, POPCNT, F16C (x86-64-v3), and the OS saves the YMM registers
+ * avx512  avx2 and AVX-512 F, BW, DQ, VL, VBMI, VBMI2 (Ice Lake, Zen 4 and later), and the OS saves ZMM and mask
+ * registers neon    every AArch64 processor
  *
- *  Scalar code is level zero and always there. A level implies the lower ones of its architecture. */
+ * Scalar code is level zero and always there. A level implies the lower ones of its architecture. */
 #ifndef FG_CPU_H
 #define FG_CPU_H
 

@@ -1,8 +1,9 @@
 # cython: language_level=3
 """Which SIMD level runs: what the machine offers, what is in use, and a switch for tests.
 
-Levels are named ``scalar``, ``avx2``, ``avx512`` (x86-64) and ``neon`` (arm64). The environment variable ``FASTGEN_SIMD``
-(``auto`` or a level) caps the level when the package is imported. Results have the same bits on every level.
+Levels are named ``scalar``, ``avx2``, ``avx512`` (x86-64) and ``neon`` (arm64). The environment variable
+``FASTGEN_SIMD`` (``auto`` or a level) caps the level when the package is imported. Results have the same bits on every
+level.
 """
 
 import os
@@ -59,9 +60,10 @@ def active():
 
 
 class force:
-    """Use another level: ``with force("avx2"): ...`` for a while, or ``force("avx2")`` for good. Meant for tests and benchmarks.
+    """Use another level: ``with force("avx2"): ...`` for a while, or ``force("avx2")`` for good.
 
-    The switch is for the whole process and must not be thrown while other threads are inside fastgen.
+    Meant for tests and benchmarks: the switch is for the whole process and must not be thrown while other threads are
+    inside fastgen.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +20,7 @@ from fastgen.models.contract import CausalLM
 from fastgen.models.step import StepModel
 from fastgen.output import GenerationOutput, Piece
 from fastgen.params import SamplingParams
-from fastgen.tokenizer import Tokenizer, from_transformers, load_tokenizer
+from fastgen.tokenizer import Tokenizer, from_transformers
 
 if TYPE_CHECKING:
     from fastgen.models.checkpoint import ModelInfo
@@ -104,16 +103,9 @@ class Generator:
         from fastgen.models import checkpoint
 
         began = time.perf_counter()
-        path = checkpoint.locate(model)
-        info = checkpoint.describe(path)
-        # Importing torch takes most of the time of a first call; the other core reads the tokenizer meanwhile.
-        with ThreadPoolExecutor(1, "fastgen-tokenizer") as other:
-            pending = other.submit(load_tokenizer, path)
-            weights = checkpoint.load_model(path, device=device, dtype=dtype, progress=progress)
-        recommended = path / "generation_config.json"
-        defaults = SamplingParams.from_generation_config(recommended) if recommended.exists() else None
-        generator = cls(weights, pending.result(), config=config, defaults=defaults)
-        generator.info = info
+        loaded = checkpoint.load(model, device=device, dtype=dtype, progress=progress)
+        generator = cls(loaded.model, loaded.tokenizer, config=config, defaults=loaded.defaults)
+        generator.info = loaded.info
         generator.load_seconds = time.perf_counter() - began
         return generator
 

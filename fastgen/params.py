@@ -6,9 +6,9 @@ import dataclasses
 import difflib
 import functools
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +84,7 @@ class SamplingParams:
         if isinstance(self.top_k, int) and self.top_k == -1:
             put("top_k", 0)
         problems = [
-            f"{name}={getattr(self, name)!r}: {rule}"
+            f"{name}={_shown(getattr(self, name))}: {rule}"
             for name, (test, rule) in _RULES.items()
             if not test(getattr(self, name))
         ]
@@ -127,7 +127,8 @@ class SamplingParams:
         """
         names = {field.name for field in dataclasses.fields(cls)} | {"max_completion_tokens"}
         chosen = {name: request[name] for name in names if request.get(name) is not None}
-        if len({chosen[name] for name in ("max_tokens", "max_completion_tokens") if name in chosen}) > 1:
+        limit = chosen.get("max_tokens")
+        if limit is not None and chosen.get("max_completion_tokens", limit) != limit:
             raise InvalidParameterError(
                 "max_tokens and max_completion_tokens contradict each other", parameter="max_tokens"
             )
@@ -173,14 +174,27 @@ def _tuple(value: Any, single: type) -> Any:
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
 
 
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _number(value: Any, low: float, high: float, *, open_low: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not _is_a(Real, value):
         return False
-    return (value > low if open_low else value >= low) and value <= high
+    return bool((value > low if open_low else value >= low) and value <= high)
 
 
 def _integer(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return _is_a(Integral, value) and bool(low <= value <= high)
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    """Whether a value is a number of this kind, NumPy's scalars included; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _flag(value: Any) -> bool:
@@ -217,11 +231,13 @@ def _known(given: Mapping[str, Any]) -> dict[str, Any]:
     names = tuple(_RULES)
     resolved: dict[str, Any] = {}
     for name, value in given.items():
-        if name == "do_sample":
-            if value is False:
-                resolved["temperature"] = 0.0
-            continue
         target = ALIASES.get(name, name)
+        if name == "do_sample":
+            if not isinstance(value, bool):
+                raise InvalidParameterError("do_sample must be True or False", parameter=name)
+            if value:
+                continue
+            target, value = "temperature", 0.0
         if target not in _RULES:
             close = difflib.get_close_matches(name, [*names, *ALIASES], n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"parameters are {', '.join(names)}"

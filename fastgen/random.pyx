@@ -11,7 +11,8 @@ cdef extern from "base/random.h" nogil:
     double fg_uniform(uint64_t seed, uint32_t choice, uint32_t position, uint32_t purpose, uint32_t attempt)
 
 
-cdef double uniform_at(uint64_t seed, uint32_t choice, uint32_t position, uint32_t purpose, uint32_t attempt) noexcept nogil:
+cdef double uniform_at(uint64_t seed, uint32_t choice, uint32_t position, uint32_t purpose,
+                       uint32_t attempt) noexcept nogil:
     return fg_uniform(seed, choice, position, purpose, attempt)
 
 

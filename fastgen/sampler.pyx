@@ -1,32 +1,34 @@
-# cython: language_level=3
-"""From a row of logits to a token: temperature, top-k, top-p and min-p without a sort, a copy of the row or an allocation.
+# cython: language_level=3, cdivision=True
+"""From a row of logits to a token: temperature, top-k, top-p, min-p, without a sort, a copy or an allocation.
 
-A token set such as "the k most likely" or "the nucleus of top-p" is a *prefix* of the row in descending order, lowest id first
-among equals. Any prefix is described by its last score and the ids it lets in there (`fg_domain`), so no order is ever
-computed. The passes over a row:
+A token set such as "the k most likely" or "the nucleus of top-p" is a *prefix* of the row in descending order, lowest
+id first among equals. Any prefix is described by its last score and the ids it lets in there (`fg_domain`), so no order
+is ever computed. The passes over a row:
 
 1. *scan*: maximum, maxima of lanes, NaN and +inf.
 2. *cut*, for top-k: reads the few blocks that can hold one of the k largest.
 3. *mass*: the softmax denominator over the prefix, and the sums of its blocks of 256. One uniform number then selects a
    block by its sum and a token in it by its weight.
-4. *check*, for top-p: the mass of the tokens before the drawn one. Below top_p of the whole, it is in the nucleus. Otherwise
-   the nucleus lies wholly before it, so the draw is repeated there with a fresh number. What comes out is distributed as
-   the renormalized nucleus, exactly; the expected number of rounds is at most 1 + ln(1 / top_p).
+4. *check*, for top-p: the mass of the tokens before the drawn one. Below top_p of the whole, it is in the nucleus.
+   Otherwise the nucleus lies wholly before it, so the draw is repeated there with a fresh number. What comes out is
+   distributed as the renormalized nucleus, exactly; the expected number of rounds is at most 1 + ln(1 / top_p).
 
 Step 4 is rejection sampling with a shrinking domain, after Z. Ye et al., "Sorting-Free GPU Kernels for LLM Sampling",
-FlashInfer blog, 2025. Passes 3 and 4 skip blocks whose maximum lies outside the prefix: on peaked rows they read little.
+FlashInfer blog, 2025. Passes 3 and 4 skip blocks whose maximum lies outside the prefix: peaked rows are hardly read.
 """
 
 import secrets
+from numbers import Integral
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, log
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from fastgen.errors import InvalidParameterError, LogitsError
 from fastgen.kernels.logits cimport (
-    FG_BLOCK, FG_LANES, cut, cut_capacity, fg_domain, fg_whole_row, find, mass, row_at, scan, score_at, weigh,
+    FG_BLOCK, FG_LANES, cut, cut_capacity, fg_domain, fg_whole_row, find, mass, no_candidates, nonfinite, row_at, scan,
+    score_at, weigh,
 )
 from fastgen.kernels.rows cimport FG_FLOAT32, Rows, borrow, fg_dtype
 from fastgen.params import GREEDY_BELOW, SamplingParams
@@ -42,44 +44,44 @@ cdef extern from "base/random.h" nogil:
 
 cdef extern from "kernels/logits.h" nogil:
     size_t fg_block_count(size_t count)
+    float fg_bound_at(double value)
 
 
 cdef object error_of(Fault fault, fg_dtype dtype, const void *row, size_t count, size_t index, int64_t step):
-    """Return the error for a faulty row, which is read once more: faults are rare and the message should say everything."""
-    cdef size_t i, first = count, nans = 0, infinities = 0
-    cdef float score
-    if fault == FAULT_NO_CANDIDATES:
-        return LogitsError("every logit of the row is -inf", code="no_candidates", row=index, step=step)
-    for i in range(count):
-        score = score_at(dtype, row, i)
-        if score != score or score == INFINITY:
-            first = min(first, i)
-            nans += score != score
-            infinities += score == INFINITY
-    return LogitsError(f"the row of logits holds {nans} NaN and {infinities} +inf", row=index, step=step, index=first)
+    where = {"row": index, "step": step}
+    return no_candidates(where) if fault == FAULT_NO_CANDIDATES else nonfinite(dtype, row, count, where)
+
+
+cdef object integer(str name, object value, object low, object high):
+    """Return `value` if it is an integer in [low, high)."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value < high:
+        raise InvalidParameterError("an argument must be an integer in [low, high)", argument=name, value=value,
+                                    low=low, high=high)
+    return int(value)
 
 
 @cython.final
 cdef class Sampler:
     """Chooses tokens from logits.
 
-    The same seed and logits give the same tokens on every SIMD level, batch size and machine: the uniform number is a pure
-    function of (seed, choice, position). `position` counts the calls of `sample`; row r of a batch is choice ``choice + r``.
+    The same seed and logits give the same tokens on every SIMD level, batch size and machine: the uniform number is a
+    pure function of (seed, choice, position). `position` counts the calls of `sample`; row r of a batch is choice
+    ``choice + r``.
 
     Parameters
     ----------
     params : SamplingParams, optional
         Neutral without one: temperature 1, nothing cut off.
     vocab_size : int, optional
-        Scores in a row. With it, all memory is taken now and rows of another length are refused; without it, memory grows
-        when a longer row comes.
+        Scores in a row. With it, all memory is taken now and rows of another length are refused; without it, memory
+        grows when a longer row comes.
     choice : int
         Number of this continuation of its request, below 2**32.
 
     Notes
     -----
-    Memory is 68 bytes for each 256 scores of a row, and with top-k at most 3 KiB k more. One sampler serves one
-    thread at a time.
+    Memory is 80 bytes for each 256 scores of a row, and with top-k 12 bytes more or 3 KiB k, whichever is larger. One
+    sampler serves one thread at a time.
     """
 
     def __cinit__(self, params=None, vocab_size=None, *, choice=0):
@@ -87,14 +89,10 @@ cdef class Sampler:
             params = SamplingParams()
         if not isinstance(params, SamplingParams):
             raise InvalidParameterError("params must be SamplingParams", type=type(params).__name__)
-        if vocab_size is not None and not (isinstance(vocab_size, int) and 1 <= vocab_size < 1 << 31):
-            raise InvalidParameterError("vocab_size must be an integer of at least 1", vocab_size=vocab_size)
-        if not 0 <= choice < 1 << 32:
-            raise InvalidParameterError("choice must be in [0, 2**32)", choice=choice)
         self.params = params
-        self.vocab_size = vocab_size
+        self.vocab_size = None if vocab_size is None else integer("vocab_size", vocab_size, 1, 1 << 31)
         self._seed = (secrets.randbits(63) if params.seed is None else params.seed) & 0xFFFFFFFFFFFFFFFF
-        self._choice = choice
+        self._choice = integer("choice", choice, 0, 1 << 32)
         self.temperature = 0.0 if params.temperature < GREEDY_BELOW else params.temperature
         self.top_k, self.top_p, self.min_p = params.top_k, params.top_p, params.min_p
         if vocab_size is not None:
@@ -110,14 +108,12 @@ cdef class Sampler:
 
     @property
     def position(self):
-        """How many calls of `sample` came before; set it to repeat or to skip tokens."""
+        """How many calls of `sample` came before, failed ones included; set it to repeat or to skip tokens."""
         return self._position
 
     @position.setter
     def position(self, value):
-        if not 0 <= value < 1 << 32:
-            raise InvalidParameterError("position must be in [0, 2**32)", position=value)
-        self._position = value
+        self._position = integer("position", value, 0, 1 << 32)
 
     def __repr__(self):
         return f"Sampler({self.params!r}, vocab_size={self.vocab_size})"
@@ -139,16 +135,17 @@ cdef class Sampler:
         Raises
         ------
         LogitsError
-            ``logits_nonfinite`` (NaN or +inf; names row, step and first index), ``no_candidates`` (every logit is -inf), or
-            ``logits_invalid`` (shape, dtype, device, layout). In a batch all other rows are sampled first: ``error.tokens`` holds
-            them, -1 where a row failed, and ``error.rows`` one error for each of those.
+            ``logits_nonfinite`` (NaN or +inf; names row, step, first index and counts), ``no_candidates`` (every logit
+            is -inf), or ``logits_invalid`` (shape, dtype, device, layout). In a batch all other rows are sampled first:
+            ``error.tokens`` holds them, -1 where a row failed, and ``error.rows`` one error for each of those.
         """
         cdef Rows rows = borrow(logits)
         cdef size_t token
         cdef Fault fault
         cdef fg_fpenv mode
         if self.vocab_size is not None and rows.count != <size_t>self.vocab_size:
-            raise LogitsError("rows of logits have a wrong length", code="logits_invalid", expected=self.vocab_size, found=rows.count)
+            raise LogitsError("rows of logits have a wrong length", code="logits_invalid", expected=self.vocab_size,
+                              found=rows.count)
         if rows.count > self.capacity:
             self.reserve(rows.count)
         if rows.is_batch:
@@ -176,7 +173,8 @@ cdef class Sampler:
         try:
             tokens = out
         except (TypeError, ValueError, BufferError) as error:
-            raise InvalidParameterError("out must be a writable, contiguous int32 buffer", type=type(out).__name__) from error
+            hint = "a writable, contiguous int32 buffer"
+            raise InvalidParameterError("out can't take the tokens", hint=hint, type=type(out).__name__) from error
         if <size_t>tokens.shape[0] != rows.rows:
             raise InvalidParameterError("out has a wrong length", expected=rows.rows, found=tokens.shape[0])
         with nogil:
@@ -203,8 +201,9 @@ cdef class Sampler:
             data = rows.data + <int64_t>row * rows.row_stride
             fault = FAULT_NONFINITE if not scan(rows.dtype, data, rows.count, NULL) < INFINITY else FAULT_NO_CANDIDATES
             faults.append(error_of(fault, rows.dtype, data, rows.count, row, <int64_t>self._position - 1))
-        error = LogitsError(f"{len(faults)} of {rows.rows} rows can't be sampled; first: {faults[0].message}",
-                            code=faults[0].code, **faults[0].details)
+        error = LogitsError(faults[0].message, code=faults[0].code, **faults[0].details)
+        if len(faults) > 1:
+            error.hint = f"{len(faults)} of {rows.rows} rows failed; .rows has the error of each"
         error.tokens, error.rows = tokens, tuple(faults)
         raise error
 
@@ -221,7 +220,7 @@ cdef class Sampler:
         self.capacity = self.room.capacity = 0
 
     cdef int reserve(self, size_t count) except -1:
-        """Take the memory for rows of `count` scores; on failure the sampler holds none and the next call tries again."""
+        """Take the memory for rows of `count` scores; after a failure the sampler holds none and can try again."""
         cdef size_t blocks = fg_block_count(count), k = min(self.top_k, count)
         cdef size_t room = cut_capacity(count, k) if k else 0
         self.release()
@@ -231,8 +230,8 @@ cdef class Sampler:
         self.room.scores = <float *>PyMem_Malloc((room + FG_LANES) * sizeof(float))
         self.room.copy = <float *>PyMem_Malloc((room + FG_LANES) * sizeof(float))
         self.room.indices = <uint32_t *>PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t))
-        if (self.lane_maxima == NULL or self.block_mass == NULL or self.next_block_mass == NULL or self.room.scores == NULL
-                or self.room.copy == NULL or self.room.indices == NULL):
+        if (self.lane_maxima == NULL or self.block_mass == NULL or self.next_block_mass == NULL
+                or self.room.scores == NULL or self.room.copy == NULL or self.room.indices == NULL):
             self.release()
             raise MemoryError
         self.capacity, self.room.capacity = count, room
@@ -271,7 +270,7 @@ cdef class Sampler:
         if self.min_p > 0.0:
             floor = largest + self.temperature * log(self.min_p)
             if floor > domain.bound:
-                domain.bound, domain.ties = <float>floor, count
+                domain.bound, domain.ties = fg_bound_at(floor), count
                 held = mass(dtype, row, count, self.lane_maxima, &domain, self.block_mass)
         while True:
             token = self.locate(dtype, row, count, &domain,
@@ -289,7 +288,7 @@ cdef class Sampler:
 
     cdef size_t locate(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *domain,
                        double target) noexcept nogil:
-        """Return the token at `target` on the line of weights in id order; `block_mass` holds the sums of the blocks."""
+        """Return the token at `target` on the line of weights in id order; `block_mass` has the sums of the blocks."""
         cdef size_t block, found = 0, length, i, last = 0
         cdef float weights[FG_BLOCK]
         cdef double passed = 0.0, exact = 0.0

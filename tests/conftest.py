@@ -1,4 +1,4 @@
-"""Fixtures for every test: the demo model, each SIMD level in turn, and random numbers that a failure can be replayed with."""
+"""Fixtures for every test: the demo model, each SIMD level in turn, random numbers that can be replayed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ SESSION_SEED = int(os.environ.get("FASTGEN_TEST_SEED") or secrets.randbits(31))
 
 
 def pytest_report_header() -> str:
-    return f"fastgen: FASTGEN_TEST_SEED={SESSION_SEED}, SIMD levels: {', '.join(cpu.detected())}, in use: {cpu.active()}"
+    return (
+        f"fastgen: FASTGEN_TEST_SEED={SESSION_SEED}, SIMD levels: {', '.join(cpu.detected())}, in use: {cpu.active()}"
+    )
 
 
 @pytest.fixture(autouse=True)
-def test_seed(request: pytest.FixtureRequest) -> int:
-    """Seed the global generators from the session's seed and the test's name, so that any test can be replayed alone."""
-    seed = SESSION_SEED ^ zlib.crc32(request.node.name.encode())
-    random.seed(seed)
-    np.random.seed(seed)
-    return seed
+def seed(request: pytest.FixtureRequest) -> int:
+    """Seed the global generators from the session's seed and the test's name: a failure can be replayed alone."""
+    value = SESSION_SEED ^ zlib.crc32(request.node.name.encode())
+    random.seed(value)
+    np.random.seed(value)
+    return value
 
 
 @pytest.fixture
-def rng(test_seed: int) -> np.random.Generator:
+def rng(seed: int) -> np.random.Generator:
     """Return random numbers for one test."""
-    return np.random.default_rng(test_seed)
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture(params=cpu.detected())

@@ -14,7 +14,7 @@ import pytest
 LENGTHS = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257)
 """Element counts on both sides of every register width and of a block of 256."""
 
-ROW_LENGTHS = tuple(n for n in LENGTHS if n) + (4, 5, 19, 47, 48, 49, 511, 512, 513, 527, 528, 767, 1000, 4095, 4096, 4097)
+ROW_LENGTHS = (*LENGTHS[1:], 4, 5, 19, 47, 48, 49, 511, 512, 513, 527, 528, 767, 1000, 4095, 4096, 4097)
 """Lengths of rows, which are never empty: as above, and around a few blocks."""
 
 PROT_NONE = 0

@@ -114,7 +114,7 @@ def test_bad_row_ends_its_sequence_only():
     got = outputs(Faulty(good), lanes(PROMPTS))
     assert [output.finish_reason for output in got] == ["stop", "error", "stop", "stop", "stop", "stop"]
     assert got[1].error.code == "logits_nonfinite"
-    assert got[1].error.details == {"row": 1, "step": 2, "index": 3}
+    assert got[1].error.details == {"row": 1, "step": 2, "index": 3, "counts": {"nan": 1, "inf": 0}}
     assert got[1].text == "hg"
     others = [0, 2, 3, 4, 5]
     assert [got[i].text for i in others] == [bytes(reversed(PROMPTS[i])).decode() for i in others]

@@ -227,7 +227,7 @@ def test_bad_logits_raise_for_one_prompt():
     gen = Generator(nan_at(2), TOKENIZER)
     with pytest.raises(LogitsError) as caught:
         gen.generate("b", temperature=0)
-    assert caught.value.details == {"row": 0, "step": 2, "index": 11}
+    assert caught.value.details == {"row": 0, "step": 2, "index": 11, "counts": {"nan": 1, "inf": 0}}
     pieces = gen.stream("b", temperature=0)
     assert [next(pieces).text, next(pieces).text] == ["x", "x"]
     with pytest.raises(LogitsError):

@@ -120,7 +120,7 @@ def test_bad_row_ends_the_sequence_with_its_error_and_keeps_the_text():
     last = one.step(row)
     assert (last.text, last.finish_reason, last.finish_detail) == ("z", "error", "logits_nonfinite")
     assert last.output.text == "az"
-    assert last.output.error.details == {"row": 7, "step": 2, "index": 5}
+    assert last.output.error.details == {"row": 7, "step": 2, "index": 5, "counts": {"nan": 1, "inf": 1}}
 
 
 def test_cancel_ends_with_what_was_held():

@@ -1,6 +1,7 @@
 /** The floating-point mode of the calling thread, made standard while kernels run.
  *
- *  Other libraries switch flush-to-zero or the rounding mode on in threads that fastgen runs in; both would change bits. */
+ * Other libraries switch flush-to-zero or the rounding mode on in threads that fastgen runs in; both would change bits.
+ */
 #ifndef FG_FPENV_H
 #define FG_FPENV_H
 

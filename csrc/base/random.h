@@ -1,7 +1,7 @@
 /** The one generator: Philox 4x32-10, a pure function of (key, counter).
  *
- *  J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. No state is kept, so
- *  neither batch nor thread can shift what a sequence draws. */
+ * J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. No state is kept, so
+ * neither batch nor thread can shift what a sequence draws. */
 #ifndef FG_RANDOM_H
 #define FG_RANDOM_H
 
@@ -12,7 +12,8 @@ FG_INLINE void fg_philox4x32(uint32_t const counter[4], uint32_t const key[2], u
     uint32_t key0 = key[0], key1 = key[1];
     for (int round = 0; round < 10; round++) {
         uint64_t const product0 = (uint64_t)0xD2511F53u * word0, product1 = (uint64_t)0xCD9E8D57u * word2;
-        uint32_t const next0 = (uint32_t)(product1 >> 32) ^ word1 ^ key0, next2 = (uint32_t)(product0 >> 32) ^ word3 ^ key1;
+        uint32_t const next0 = (uint32_t)(product1 >> 32) ^ word1 ^ key0,
+                       next2 = (uint32_t)(product0 >> 32) ^ word3 ^ key1;
         word1 = (uint32_t)product1, word3 = (uint32_t)product0;
         word0 = next0, word2 = next2;
         key0 += 0x9E3779B9u, key1 += 0xBB67AE85u; /* Weyl sequence: golden ratio and sqrt(3) - 1 */
@@ -25,8 +26,8 @@ typedef enum fg_purpose { FG_PURPOSE_SAMPLE = 0, FG_PURPOSE_XTC = 1, FG_PURPOSE_
 
 /** Uniform in (0, 1): (k + 1/2) / 2^53 with k of 53 bits, never 0 and never 1.
  *
- *  `choice` numbers the continuations of one request, `position` the tokens of a continuation, `attempt` the draws that
- *  one token needs (rejection sampling). */
+ * `choice` numbers the continuations of one request, `position` the tokens of a continuation, `attempt` the draws that
+ * one token needs (rejection sampling). */
 FG_INLINE double fg_uniform(uint64_t seed, uint32_t choice, uint32_t position, uint32_t purpose, uint32_t attempt) {
     uint32_t const key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     uint32_t const counter[4] = {position, choice, purpose, attempt};

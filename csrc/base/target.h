@@ -1,7 +1,7 @@
 /** What a file may be compiled for: the processor, the intrinsics, and the only target pragmas of the tree.
  *
- *  A level's file stands inside `#if FG_X86` (or FG_ARM) whole, so every file compiles everywhere, some of them empty:
- *  that is what lets the build glob blindly and lets one call build both slices of a universal binary. */
+ * A level's file stands inside `#if FG_X86` (or FG_ARM) whole, so every file compiles everywhere, some of them empty:
+ * that is what lets the build glob blindly and lets one call build both slices of a universal binary. */
 #ifndef FG_TARGET_H
 #define FG_TARGET_H
 

@@ -21,7 +21,8 @@ fg_logits_kernels fg_logits_select(fg_features features) {
     return best;
 }
 
-size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float *largest) {
+size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count,
+                        float *largest) {
     enum { CHUNK = 64 * FG_BLOCK };
     size_t best = 0;
     *largest = -INFINITY;
@@ -39,8 +40,8 @@ size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void c
 
 /** The `rank`-th largest value (rank 0 is the largest). Reorders `values`.
  *
- *  Quickselect with three-way partition, so equal values cost one round, and pivots from a fixed sequence that no input can
- *  foresee by accident: expected time is linear in `count`. The result does not depend on the pivots. */
+ * Quickselect with three-way partition, so equal values cost one round, and pivots from a fixed sequence that no input
+ * can foresee by accident: expected time is linear in `count`. The result does not depend on the pivots. */
 static float select_descending(float *values, size_t count, size_t rank) {
     uint64_t state = 0x9E3779B97F4A7C15u;
     for (;;) {
@@ -71,15 +72,9 @@ static float select_descending(float *values, size_t count, size_t rank) {
     }
 }
 
-/** The next float above a finite value or -inf. */
-static float next_above(float value) {
-    if (value == 0.0f) return 0x1p-149f;
-    uint32_t const bits = fg_bits_from_float(value);
-    return fg_float_from_bits(value > 0.0f ? bits + 1 : bits - 1);
-}
-
-/* The k-th largest of the maxima of disjoint groups is a lower bound of the k-th largest score, since k groups reach it; and at most
- * k - 1 groups hold a score above it. Groups are blocks while there are k of them, else lanes of blocks. */
+/* The k-th largest of the maxima of disjoint groups is a lower bound of the k-th largest score, since k groups reach
+ * it; and at most k - 1 groups hold a score above it. Groups are blocks while there are k of them, else lanes of
+ * blocks. */
 enum { LANE_GROUP = FG_BLOCK / FG_LANES };
 
 size_t fg_logits_cut_capacity(size_t count, size_t k) {
@@ -90,8 +85,8 @@ size_t fg_logits_cut_capacity(size_t count, size_t k) {
     return candidates > groups ? candidates : groups;
 }
 
-void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float const *lane_maxima, size_t k,
-                   fg_cut_room *room, fg_domain *domain) {
+void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count,
+                   float const *lane_maxima, size_t k, fg_cut_room *room, fg_domain *domain) {
     size_t const blocks = fg_block_count(count);
     float floor = -INFINITY;
     if (k <= blocks) {
@@ -107,11 +102,13 @@ void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const 
         floor = select_descending(room->copy, blocks * FG_LANES, k - 1);
     }
 
-    size_t const above = kernels->filter[dtype](row, count, lane_maxima, next_above(floor), room->scores, room->indices, room->capacity);
+    size_t const above = kernels->filter[dtype](row, count, lane_maxima, fg_next_above(floor), room->scores,
+                                                room->indices, room->capacity);
     if (above < k) { /* the k-th is one of the scores equal to `floor` */
         if (floor < domain->bound) return;
         size_t end = 0;
-        for (size_t rank = above; rank < k; rank++) end += kernels->find[dtype](fg_row_at(row, end, dtype), count - end, floor) + 1;
+        for (size_t rank = above; rank < k; rank++)
+            end += kernels->find[dtype](fg_row_at(row, end, dtype), count - end, floor) + 1;
         domain->bound = floor, domain->ties = end;
         return;
     }

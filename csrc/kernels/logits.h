@@ -1,15 +1,16 @@
 /** Kernels over one row of logits: the passes that sampling is made of.
  *
- *  A row is `count` scores of one dtype, unaligned, read only. -inf is a legal score ("never this token"); NaN and +inf are
- *  faults, which the first pass reports. A float16 or bfloat16 score is widened exactly, so all arithmetic is float32.
+ * A row is `count` scores of one dtype, unaligned, read only. -inf is a legal score ("never this token"); NaN and +inf
+ * are faults, which the first pass reports. A float16 or bfloat16 score is widened exactly, so all arithmetic is
+ * float32.
  *
- *  Blocks and lanes. A row is cut into blocks of 256 scores, a block into 16 lanes (score i belongs to lane i % 16): one AVX-512
- *  register, two AVX2, four NEON, an array in scalar code. Sums run lane by lane, then lanes are added in one fixed tree.
- *  Every level does the same operations in the same order, so results have the same bits everywhere.
+ * Blocks and lanes. A row is cut into blocks of 256 scores, a block into 16 lanes (score i belongs to lane i % 16): one
+ * AVX-512 register, two AVX2, four NEON, an array in scalar code. Sums run lane by lane, then lanes are added in one
+ * fixed tree. Every level does the same operations in the same order, so results have the same bits everywhere.
  *
- *  Weights. The weight of a score z is 2^((z - max) * scale), with scale = log2(e) / temperature: the softmax numerator, 1 for the
- *  largest score. Fused multiply-adds stand at the same places on every level. Weights under 2^-125 are never computed: no
- *  domain reaches down to them. */
+ * Weights. The weight of a score z is 2^((z - max) * scale), with scale = log2(e) / temperature: the softmax numerator,
+ * 1 for the largest score. Fused multiply-adds stand at the same places on every level. Weights under 2^-125 are never
+ * computed: no domain reaches down to them. */
 #ifndef FG_KERNELS_LOGITS_H
 #define FG_KERNELS_LOGITS_H
 
@@ -20,8 +21,8 @@ enum { FG_LANES = 16, FG_BLOCK = 256 };
 
 FG_INLINE size_t fg_block_count(size_t count) { return (count + FG_BLOCK - 1) / FG_BLOCK; }
 
-/** Part of a row in descending order, lowest index first among equals: scores above `bound`, and those equal to it whose index
- *  is below `ties`. */
+/** Part of a row in descending order, lowest index first among equals: scores above `bound`, and those equal to it
+ * whose index is below `ties`. */
 typedef struct fg_domain {
     float max;   /* largest score of the row, finite */
     float scale; /* log2(e) / temperature, positive and finite */
@@ -29,30 +30,46 @@ typedef struct fg_domain {
     size_t ties;
 } fg_domain;
 
+/** The next float above a finite value or -inf. */
+FG_INLINE float fg_next_above(float value) {
+    if (value == 0.0f) return 0x1p-149f;
+    uint32_t const bits = fg_bits_from_float(value);
+    return fg_float_from_bits(value > 0.0f ? bits + 1 : bits - 1);
+}
+
+/** The lowest finite float that is at least `value`. Rounding down would let a score in that lies below, and among
+ * large scores far below. */
+FG_INLINE float fg_bound_at(double value) {
+    if (!(value > -0x1.fffffep127)) return -0x1.fffffep127f;
+    float const nearest = (float)value;
+    return nearest < value ? fg_next_above(nearest) : nearest;
+}
+
 /** Every score whose weight is at least 2^-125. */
 FG_INLINE fg_domain fg_whole_row(float max, double temperature, size_t count) {
     float const scale = (float)(1.4426950408889634 / temperature); /* log2(e) */
-    double const floor = (double)max - 125.0 / (double)scale;
-    return (fg_domain){max, scale, floor > -0x1.fffffep127 ? (float)floor : -0x1.fffffep127f, count};
+    return (fg_domain){max, scale, fg_bound_at((double)max - 125.0 / (double)scale), count};
 }
 
-/** Largest score, NaN if there is any NaN; -0 counts as +0. `lane_maxima` (may be NULL) gets 16 floats a block, -inf where the last
- *  block has no score. `count` must be positive, as everywhere below. */
+/** Largest score, NaN if there is any NaN; -0 counts as +0. `lane_maxima` (may be NULL) gets 16 floats a block, -inf
+ * where the last block has no score. `count` must be positive, as everywhere below. */
 typedef float fg_scan_fn(void const *row, size_t count, float *lane_maxima);
 
 /** Lowest index whose score equals `value`, or `count`. */
 typedef size_t fg_find_fn(void const *row, size_t count, float value);
 
-/** Sum of the weights in the domain; `block_mass` gets the sum of each block. Blocks without a score in the domain are not read. */
-typedef double fg_mass_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass);
+/** Sum of the weights in the domain; `block_mass` gets the sum of each block. Blocks without a score in the domain are
+ * not read. */
+typedef double fg_mass_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                          double *block_mass);
 
 /** Weights of one block (`count` <= 256 scores; `domain->ties` counts from the block's start); 0 outside the domain. */
 typedef void fg_weigh_fn(void const *block, size_t count, fg_domain const *domain, float *weights);
 
-/** Threshold filter with compaction: scores >= threshold and their indices, in index order. Stores at most `capacity`, and may
- *  scribble over the 16 elements behind them; returns the number stored. `lane_maxima` may be NULL. */
-typedef size_t fg_filter_fn(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices,
-                            size_t capacity);
+/** Threshold filter with compaction: scores >= threshold and their indices, in index order. Stores at most `capacity`,
+ * and may scribble over the 16 elements behind them; returns the number stored. `lane_maxima` may be NULL. */
+typedef size_t fg_filter_fn(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
+                            uint32_t *indices, size_t capacity);
 
 typedef struct fg_logits_kernels {
     fg_scan_fn *scan[FG_DTYPES];
@@ -65,8 +82,10 @@ typedef struct fg_logits_kernels {
 /** The best table for these features; every slot is filled. */
 fg_logits_kernels fg_logits_select(fg_features features);
 
-/** Lowest index of the largest score. `largest` gets what the scan found; where that is NaN or +inf the index means nothing. */
-size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float *largest);
+/** Lowest index of the largest score. `largest` gets what the scan found; where that is NaN or +inf the index means
+ * nothing. */
+size_t fg_logits_argmax(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count,
+                        float *largest);
 
 /** Room for fg_logits_cut: `scores`, `copy` and `indices` hold `capacity` + FG_LANES elements each. */
 typedef struct fg_cut_room {
@@ -79,8 +98,8 @@ typedef struct fg_cut_room {
 size_t fg_logits_cut_capacity(size_t count, size_t k);
 
 /** Narrow `domain`, a whole row, to the k largest scores (1 <= k <= count), equal scores by lowest index. */
-void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count, float const *lane_maxima, size_t k,
-                   fg_cut_room *room, fg_domain *domain);
+void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const *row, size_t count,
+                   float const *lane_maxima, size_t k, fg_cut_room *room, fg_domain *domain);
 
 /* 2^f = 1 + f * q(f) on [-1/2, 1/2], minimax in relative error (2.6e-9, under a twentieth of a float32 ulp). */
 #define FG_EXP2_C1 0x1.62e432p-1f
@@ -94,15 +113,23 @@ void fg_logits_cut(fg_logits_kernels const *kernels, fg_dtype dtype, void const 
 
 FG_INLINE size_t fg_dtype_size(fg_dtype dtype) { return dtype == FG_FLOAT32 ? 4 : 2; }
 
-FG_INLINE void const *fg_row_at(void const *row, size_t index, fg_dtype dtype) { return (char const *)row + index * fg_dtype_size(dtype); }
+FG_INLINE void const *fg_row_at(void const *row, size_t index, fg_dtype dtype) {
+    return (char const *)row + index * fg_dtype_size(dtype);
+}
 
 FG_INLINE float fg_load_score(void const *row, size_t index, fg_dtype dtype) {
-    if (dtype == FG_FLOAT32) return ((float const *)row)[index];
-    uint16_t const half = ((uint16_t const *)row)[index];
+    if (dtype == FG_FLOAT32) { /* by memcpy: rows may be unaligned */
+        float score;
+        memcpy(&score, fg_row_at(row, index, dtype), sizeof score);
+        return score;
+    }
+    uint16_t half;
+    memcpy(&half, fg_row_at(row, index, dtype), sizeof half);
     return dtype == FG_BFLOAT16 ? fg_float_from_bfloat16(half) : fg_float_from_float16(half);
 }
 
-/** Which scores of a block the domain holds: those >= bound, those > bound, or the former up to `split` and the latter behind. */
+/** Which scores of a block the domain holds: those >= bound, those > bound, or the former up to `split` and the latter
+ * behind. */
 typedef enum fg_ties { FG_TIES_IN, FG_TIES_OUT, FG_TIES_SPLIT } fg_ties;
 
 FG_INLINE fg_ties fg_ties_of(size_t start, size_t end, size_t ties) {

@@ -1,13 +1,13 @@
 /** Kernels over quantized weights: blocks of ggml's types in, float32 values out.
  *
- *  A block holds 32 small integers, the quants q, with one scale d and, in the "_1" types, one minimum m, both float16:
+ * A block holds 32 small integers, the quants q, with one scale d and, in the "_1" types, one minimum m, both float16:
  *
  *      Q4_0  x = d * (q - 8)     Q5_0  x = d * (q - 16)     Q8_0       x = d * q
  *      Q4_1  x = d * q + m       Q5_1  x = d * q + m        F16, BF16  the value itself, a block of one
  *
- *  in float32, with d and m widened exactly. The product is exact (11 bits by at most 8), so only the sum rounds.
- *  Every level gives the same bits, but for the sign and the payload of a NaN.
- *  The structs below are the bytes of a file: no alignment, little endian. */
+ * in float32, with d and m widened exactly. The product is exact (11 bits by at most 8), so only the sum rounds.
+ * Every level gives the same bits, but for the sign and the payload of a NaN.
+ * The structs below are the bytes of a file: no alignment, little endian. */
 #ifndef FG_KERNELS_QUANT_H
 #define FG_KERNELS_QUANT_H
 
@@ -41,7 +41,7 @@ typedef struct fg_q8_0 {
 } fg_q8_0;
 
 /** Widen `count` blocks, perhaps 0, to 32 values each (one each for F16 and BF16). Reads and writes nothing else. The
- *  two ranges must not overlap. */
+ * two ranges must not overlap. */
 typedef void fg_dequantize_fn(void const *blocks, size_t count, float *values);
 
 typedef struct fg_quant_kernels {

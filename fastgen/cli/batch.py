@@ -90,7 +90,8 @@ def run_batch(
     """Generate for all jobs together and write each result as soon as those before it are written.
 
     A parameter of a line goes before one of the command. A sequence that fails has the error in its result, and the
-    command then ends with exit code 1. After an interruption the results that are complete have been written.
+    command then ends with exit code 1. After an interruption every prompt has its result, the unfinished ones
+    with the finish reason ``abort``.
     """
     prompts = [
         as_prompt(generator, job.prompt, chat, system) if isinstance(job.prompt, str) else job.prompt for job in jobs

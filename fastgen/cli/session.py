@@ -112,7 +112,7 @@ class Session:
                 last = piece.output
         except KeyboardInterrupt:
             interrupted = True
-        if texts:
+        if texts and (any(texts) or not interrupted):
             self.messages = [*messages, {"role": "assistant", "content": "".join(texts)}]
         self.last = last or self.last
         return interrupted

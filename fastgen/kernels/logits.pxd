@@ -26,3 +26,5 @@ cdef void cut(fg_dtype dtype, const void *row, size_t count, const float *lane_m
 cdef size_t cut_capacity(size_t count, size_t k) noexcept nogil
 cdef float score_at(fg_dtype dtype, const void *row, size_t index) noexcept nogil
 cdef const void *row_at(fg_dtype dtype, const void *row, size_t index) noexcept nogil
+cdef object nonfinite(fg_dtype dtype, const void *row, size_t count, dict where)
+cdef object no_candidates(dict where)

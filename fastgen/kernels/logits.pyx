@@ -4,6 +4,8 @@
 `fastgen.kernels.rows` says which arrays are accepted.
 """
 
+from numbers import Integral
+
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
@@ -18,8 +20,8 @@ cdef extern from "kernels/logits.h" nogil:
     ctypedef double (*fg_mass_fn)(const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
                                   double *block_mass)
     ctypedef void (*fg_weigh_fn)(const void *block, size_t count, const fg_domain *domain, float *weights)
-    ctypedef size_t (*fg_filter_fn)(const void *row, size_t count, const float *lane_maxima, float threshold, float *scores,
-                                    uint32_t *indices, size_t capacity)
+    ctypedef size_t (*fg_filter_fn)(const void *row, size_t count, const float *lane_maxima, float threshold,
+                                    float *scores, uint32_t *indices, size_t capacity)
     ctypedef struct fg_logits_kernels:
         fg_scan_fn *scan
         fg_find_fn *find
@@ -27,7 +29,8 @@ cdef extern from "kernels/logits.h" nogil:
         fg_weigh_fn *weigh
         fg_filter_fn *filter
     fg_logits_kernels fg_logits_select(uint32_t features)
-    size_t fg_logits_argmax(const fg_logits_kernels *kernels, fg_dtype dtype, const void *row, size_t count, float *largest)
+    size_t fg_logits_argmax(const fg_logits_kernels *kernels, fg_dtype dtype, const void *row, size_t count,
+                            float *largest)
     size_t fg_logits_cut_capacity(size_t count, size_t k)
     void fg_logits_cut(const fg_logits_kernels *kernels, fg_dtype dtype, const void *row, size_t count,
                        const float *lane_maxima, size_t k, fg_cut_room *room, fg_domain *domain)
@@ -66,7 +69,8 @@ cdef double mass(fg_dtype dtype, const void *row, size_t count, const float *lan
     return table.mass[<int>dtype](row, count, lane_maxima, domain, block_mass)
 
 
-cdef void weigh(fg_dtype dtype, const void *block, size_t count, const fg_domain *domain, float *weights) noexcept nogil:
+cdef void weigh(fg_dtype dtype, const void *block, size_t count, const fg_domain *domain,
+                float *weights) noexcept nogil:
     table.weigh[<int>dtype](block, count, domain, weights)
 
 
@@ -98,21 +102,26 @@ cdef Rows borrow_row(object logits):
 
 cdef int check_finite(Rows rows, float largest) except -1:
     if not largest < INFINITY:
-        raise nonfinite(rows.dtype, rows.data, rows.count)
+        raise nonfinite(rows.dtype, rows.data, rows.count, {})
     return 0
 
 
-cdef object nonfinite(fg_dtype dtype, const void *row, size_t count):
-    """Return the error for a row that holds NaN or +inf; read again, since it is rare."""
+cdef object nonfinite(fg_dtype dtype, const void *row, size_t count, dict where):
+    """Return the error for a row that holds NaN or +inf. It is read again: faults are rare, and told in full."""
     cdef size_t index, first = count, nans = 0, infinities = 0
     cdef float score
     for index in range(count):
         score = fg_load_score(row, index, dtype)
-        if score != score or score == INFINITY:
+        if not score < INFINITY:
             first = min(first, index)
             nans += score != score
             infinities += score == INFINITY
-    return LogitsError("the row of logits holds NaN or +inf", index=first, nan=nans, inf=infinities)
+    counts = {"nan": nans, "inf": infinities}
+    return LogitsError("the row of logits holds NaN or +inf", **where, index=first, counts=counts)
+
+
+cdef object no_candidates(dict where):
+    return LogitsError("every logit of the row is -inf", code="no_candidates", **where)
 
 
 def argmax(logits):
@@ -210,7 +219,7 @@ def exp_sum(logits, temperature=1.0):
         fg_fpenv_leave(mode)
     check_finite(rows, largest)
     if total < 0.0:
-        raise LogitsError("every logit of the row is -inf", code="no_candidates")
+        raise no_candidates({})
     return total
 
 
@@ -232,12 +241,12 @@ def weights(logits, temperature=1.0):
             domain = fg_whole_row(largest, scale_by, FG_BLOCK)
             for block in range(fg_block_count(rows.count)):
                 start = block * <size_t>FG_BLOCK
-                weigh(rows.dtype, row_at(rows.dtype, rows.data, start), min(<size_t>FG_BLOCK, rows.count - start), &domain,
-                      &view[start])
+                weigh(rows.dtype, row_at(rows.dtype, rows.data, start), min(<size_t>FG_BLOCK, rows.count - start),
+                      &domain, &view[start])
         fg_fpenv_leave(mode)
     check_finite(rows, largest)
     if largest == -INFINITY:
-        raise LogitsError("every logit of the row is -inf", code="no_candidates")
+        raise no_candidates({})
     return out
 
 
@@ -267,13 +276,14 @@ def filter(logits, float threshold):
     cdef uint32_t[::1] index_view = indices
     with nogil:
         mode = fg_fpenv_enter()
-        stored = table.filter[<int>rows.dtype](rows.data, rows.count, NULL, threshold, &score_view[0], &index_view[0], rows.count)
+        stored = table.filter[<int>rows.dtype](rows.data, rows.count, NULL, threshold, &score_view[0], &index_view[0],
+                                               rows.count)
         fg_fpenv_leave(mode)
     return scores[:stored], indices[:stored]
 
 
 def top_k(logits, k):
-    """Return the k largest logits and their indices, largest first, equal logits by lowest index. -inf is never returned.
+    """Return the k largest logits and their indices, largest first, equal logits by lowest index; never -inf.
 
     Parameters
     ----------
@@ -295,8 +305,8 @@ def top_k(logits, k):
     """
     import numpy as np
     cdef Rows rows = borrow_row(logits)
-    if k < 1:
-        raise InvalidParameterError("k must be at least 1", k=k)
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise InvalidParameterError("k must be an integer of at least 1", k=k)
     cdef size_t wanted = min(k, rows.count), stored = 0
     cdef Scratch scratch = Scratch(rows.count)
     cdef fg_domain domain
@@ -317,8 +327,8 @@ def top_k(logits, k):
             domain = fg_whole_row(largest, 1.0, rows.count)
             domain.bound = -3.4028234663852886e38   # the weights do not matter here: every score but -inf may be chosen
             cut(rows.dtype, rows.data, rows.count, scratch.lane_maxima, wanted, &room, &domain)
-            stored = table.filter[<int>rows.dtype](rows.data, rows.count, scratch.lane_maxima, domain.bound, &found_score_view[0],
-                                                   &found_index_view[0], rows.count)
+            stored = table.filter[<int>rows.dtype](rows.data, rows.count, scratch.lane_maxima, domain.bound,
+                                                   &found_score_view[0], &found_index_view[0], rows.count)
         fg_fpenv_leave(mode)
     check_finite(rows, largest)
     scores, indices = found_scores[:stored], found_indices[:stored]

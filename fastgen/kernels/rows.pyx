@@ -1,8 +1,8 @@
 # cython: language_level=3
 """The door for logits: which arrays are taken, and the pointer behind them.
 
-Rows come from NumPy, from torch (CPU), from anything with the buffer protocol or DLPack, without a copy, as float32, bfloat16
-or float16. The scores of a row must be adjacent in memory; rows of a batch may lie any distance apart.
+Rows come from NumPy, from torch (CPU), from anything with the buffer protocol or DLPack, without a copy, as float32,
+bfloat16 or float16. The scores of a row must be adjacent in memory; rows of a batch may lie any distance apart.
 """
 
 import sys
@@ -74,6 +74,8 @@ cdef class Rows:
 
     cdef int set_shape(self, tuple shape, tuple strides) except -1:
         """Take shape and strides, both in elements."""
+        if min(shape, default=1) < 1:     # a lying producer may even say -1
+            raise _invalid("logits are empty", shape=shape)
         if len(shape) == 1:
             self.is_batch, self.rows, self.count, self.row_stride = False, 1, shape[0], 0
         elif len(shape) == 2:
@@ -81,8 +83,6 @@ cdef class Rows:
             self.row_stride = strides[0] * (4 if self.dtype == FG_FLOAT32 else 2)
         else:
             raise _invalid("logits must be [vocab] or [rows, vocab]", shape=shape)
-        if self.count == 0 or self.rows == 0:
-            raise _invalid("logits are empty", shape=shape)
         if self.count > COUNT_MAX or self.rows > ROWS_MAX:
             raise _invalid("logits are too large", shape=shape)
         if self.count > 1 and strides[-1] != 1:
@@ -130,7 +130,13 @@ cdef class Rows:
     cdef int from_dlpack(self, object producer) except -1:
         cdef fg_dl_tensor *tensor
         try:
+            if hasattr(producer, "__dlpack_device__"):      # asked first: an export from a GPU may wait for its work
+                device = producer.__dlpack_device__()
+                if device[0] != DL_CPU:
+                    raise _invalid("logits must be in CPU memory", device_type=int(device[0]))
             capsule = producer.__dlpack__()
+        except LogitsError:
+            raise
         except Exception as error:
             raise _invalid("logits do not give their memory away", type=type(producer).__name__) from error
         if not PyCapsule_IsValid(capsule, "dltensor"):
@@ -170,5 +176,6 @@ cdef Rows borrow(object logits):
     elif hasattr(logits, "__dlpack__"):
         rows.from_dlpack(logits)
     else:
-        raise _invalid("logits must be an array: NumPy, torch, the buffer protocol or DLPack", type=type(logits).__name__)
+        hint = "NumPy, torch, the buffer protocol or DLPack"
+        raise _invalid("logits must be an array", hint, type=type(logits).__name__)
     return rows

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +19,15 @@ from fastgen.gguf import GGUFFile
 from fastgen.models.gguf_config import config_from_gguf
 from fastgen.models.locate import locate
 from fastgen.models.safetensors_weights import SafetensorsWeights
+from fastgen.params import SamplingParams
+from fastgen.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
 
     from fastgen.models.llama import Llama
 
-__all__ = ["ModelInfo", "describe", "load_model", "locate"]
+__all__ = ["Checkpoint", "ModelInfo", "describe", "load", "load_model", "locate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +60,44 @@ class ModelInfo:
     path: Path
 
 
-def describe(path: str | Path) -> ModelInfo:
-    """Read a checkpoint's header: no weights are loaded and torch is not imported.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything that generation needs of a checkpoint.
 
-    Parameters
+    Attributes
     ----------
-    path : str or Path
-        As `locate` takes it.
-
-    Raises
-    ------
-    CheckpointError, ModelNotFoundError, MissingDependencyError
+    model : Llama
+    tokenizer : Tokenizer
+    info : ModelInfo
+    defaults : SamplingParams
+        What its ``generation_config.json`` recommends; neutral without one.
     """
+
+    model: Llama
+    tokenizer: Tokenizer
+    info: ModelInfo
+    defaults: SamplingParams
+
+
+def load(
+    path: str | Path | None,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    progress: Callable[[str, float], None] | None = None,
+) -> Checkpoint:
+    """Load weights and tokenizer; arguments and errors as `load_model`."""
     where = locate(path)
-    types: Counter[str] = Counter()
-    if _is_gguf(where):
-        with GGUFFile.open(where) as file:
-            config = config_from_gguf(file)
-            parameters = sum(math.prod(info.shape) for info in file.tensors.values())
-            size = sum(info.nbytes for info in file.tensors.values())
-            for info in file.tensors.values():
-                types[info.type_name] += len(info.shape) > 1
-            named = file.metadata.get("general.name")
-        name = named if isinstance(named, str) and named else where.stem
-    else:
-        weights = SafetensorsWeights(where, framework="numpy")
-        config = weights.config
-        parameters = sum(math.prod(shape) for shape in weights.shapes.values())
-        size = weights.nbytes
-        types.update(weights.dtypes[name] for name, shape in weights.shapes.items() if len(shape) > 1)
-        name = where.name if where.is_dir() else where.stem
-    quantization = types.most_common(1)[0][0] if types else "none"
-    return ModelInfo(
-        name, config.architecture, parameters, size, quantization, config.max_positions, config.vocab_size, where
-    )
+    _require_torch()
+    with _opened(where) as file, ThreadPoolExecutor(1, "fastgen-tokenizer") as other:
+        # Reading weights mostly runs without the GIL, so the tokenizer comes for nothing on a second core.
+        tokenizer = other.submit(load_tokenizer, file or where)
+        model = _load_weights(where, file, device, dtype, progress)
+        info = _describe(where, file)
+        recommended = where / "generation_config.json"
+        exists = where.is_dir() and recommended.exists()
+        defaults = SamplingParams.from_generation_config(recommended) if exists else SamplingParams()
+        return Checkpoint(model, tokenizer.result(), info, defaults)
 
 
 def load_model(
@@ -125,10 +133,54 @@ def load_model(
         `device` or `dtype` is none that torch has here.
     """
     where = locate(path)
+    _require_torch()
+    with _opened(where) as file:
+        return _load_weights(where, file, device, dtype, progress)
+
+
+def describe(path: str | Path) -> ModelInfo:
+    """Read a checkpoint's header: no weights are loaded and torch is not imported.
+
+    Parameters
+    ----------
+    path : str or Path
+        As `locate` takes it.
+
+    Raises
+    ------
+    CheckpointError, ModelNotFoundError, MissingDependencyError
+    """
+    where = locate(path)
+    with _opened(where) as file:
+        return _describe(where, file)
+
+
+@contextmanager
+def _opened(where: Path) -> Iterator[GGUFFile | None]:
+    """Open a GGUF file, whose header is read once for all that is in it; other checkpoints yield None."""
+    if not _is_gguf(where):
+        yield None
+        return
+    with GGUFFile.open(where) as file:
+        yield file
+
+
+def _require_torch() -> None:
     try:
-        import torch  # noqa: F401 - only to say what is missing
+        import torch  # noqa: F401 - what needs it is imported after this
     except ImportError as error:
         raise missing_dependency("torch", "torch", "loading a model") from error
+
+
+def _load_weights(
+    where: Path,
+    file: GGUFFile | None,
+    device: str | torch.device,
+    dtype: str | torch.dtype,
+    progress: Callable[[str, float], None] | None,
+) -> Llama:
+    import torch
+
     from fastgen.models.gguf_weights import GGUFWeights
     from fastgen.models.weights import build
 
@@ -139,11 +191,34 @@ def load_model(
         if progress is not None:
             progress("weights", fraction)
 
-    if _is_gguf(where):
-        with GGUFFile.open(where) as file:
-            return build(GGUFWeights(file), device=on, dtype=as_type, name=where.stem, progress=weights_done)
+    if file is not None:
+        return build(GGUFWeights(file), device=on, dtype=as_type, name=where.stem, progress=weights_done)
     name = where.name if where.is_dir() else where.stem
-    return build(SafetensorsWeights(where), device=on, dtype=as_type, name=name, progress=weights_done)
+    with torch.inference_mode(False):
+        return build(SafetensorsWeights(where), device=on, dtype=as_type, name=name, progress=weights_done)
+
+
+def _describe(where: Path, file: GGUFFile | None) -> ModelInfo:
+    types: Counter[str] = Counter()
+    if file is not None:
+        config = config_from_gguf(file)
+        parameters = sum(math.prod(info.shape) for info in file.tensors.values())
+        size = sum(info.nbytes for info in file.tensors.values())
+        for info in file.tensors.values():
+            types[info.type_name] += len(info.shape) > 1
+        named = file.metadata.get("general.name")
+        name = named if isinstance(named, str) and named else where.stem
+    else:
+        weights = SafetensorsWeights(where, framework="numpy")
+        config = weights.config
+        parameters = sum(math.prod(shape) for shape in weights.shapes.values())
+        size = weights.nbytes
+        types.update(weights.dtypes[name] for name, shape in weights.shapes.items() if len(shape) > 1)
+        name = where.name if where.is_dir() else where.stem
+    quantization = types.most_common(1)[0][0] if types else "none"
+    return ModelInfo(
+        name, config.architecture, parameters, size, quantization, config.max_positions, config.vocab_size, where
+    )
 
 
 def _is_gguf(path: Path) -> bool:

@@ -109,4 +109,5 @@ def test_ctrl_c_keeps_what_is_complete(run: Run, tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": "ab"}, {"prompt": "abcdef"})
     result = run("generate", "--raw", "--batch", "-f", file, "--temp", "0", model=parrot(interrupt_after=4))
     assert result.exit_code == 130
-    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["ab"]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["text"], line["finish_reason"]) for line in lines] == [("ab", "stop"), ("abcd", "abort")]

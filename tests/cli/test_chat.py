@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,14 +125,24 @@ class Terminal:
         os.close(theirs)
         self._file = ours
 
-    def until(self, wanted: str) -> str:
+    def until(self, wanted: str, seconds: float = 60) -> str:
         """Read until a text appears and return what came before it."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while wanted not in self.text:
-            assert time.monotonic() < deadline, f"{wanted!r} is not in {self.text!r}"
+            ready, _, _ = select.select([self._file], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{wanted!r} is not in {self.text!r}"
             self.text += os.read(self._file, 4096).decode()
         before, _, self.text = self.text.partition(wanted)
         return before
+
+    def interrupt_until(self, wanted: str) -> None:
+        """Press Ctrl-C until a text appears: Python may miss one that comes just before it begins to wait for a line."""
+        for _ in range(20):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(AssertionError):
+                self.until(wanted, 2)
+                return
+        raise AssertionError(f"{wanted!r} is not in {self.text!r}")
 
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())
@@ -142,9 +154,18 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Callable[..., Terminal]:
+def terminal() -> Iterator[Callable[..., Terminal]]:
     pytest.importorskip("readline")
-    return Terminal
+    started: list[Terminal] = []
+
+    def start(*args: str, **environment: str) -> Terminal:
+        started.append(Terminal(*args, **environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
 
 
 def test_on_a_terminal(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
@@ -153,13 +174,11 @@ def test_on_a_terminal(terminal: Callable[..., Terminal], tmp_path: Path) -> Non
     chat.type("hello\n")
     chat.until("assistant")
     chat.until(">>> ")
-    chat.process.send_signal(signal.SIGINT)  # at the prompt: a new line
-    chat.until("(Ctrl-D or /exit leaves)")
+    chat.interrupt_until("(Ctrl-D or /exit leaves)")  # at the prompt: a new line
     chat.until(">>> ")
     chat.type("a long message to be stopped\n")
     chat.until("user\r\na ")
-    chat.process.send_signal(signal.SIGINT)
-    chat.until("(stopped)")
+    chat.interrupt_until("(stopped)")
     chat.until(">>> ")
     chat.type("/clear\n")
     chat.until(">>> ")

@@ -56,7 +56,8 @@ def test_an_interrupted_answer_is_kept_unless_it_is_empty() -> None:
     talk = session(interrupt_after=4)
     assert talk.answer("hi", ignore) is True
     assert talk.messages[1]["content"] == "use"
-    assert talk.last is None
+    assert talk.last is not None
+    assert talk.last.finish_detail == "cancelled"
     talk = session(interrupt_after=0)
     assert talk.answer("hi", ignore) is True
     assert talk.messages == []

@@ -13,8 +13,7 @@ enum { MOST_BLOCKS = 40, PAGE = 1 << 16 };
 static struct {
     fg_features features;
     char const *name;
-} const levels[] = {
-    {FG_AVX2, "avx2"}, {FG_AVX2 | FG_AVX512, "avx512"}, {FG_NEON, "neon"}};
+} const levels[] = {{FG_AVX2, "avx2"}, {FG_AVX2 | FG_AVX512, "avx512"}, {FG_NEON, "neon"}};
 
 static struct {
     fg_quant_type type;

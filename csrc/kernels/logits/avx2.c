@@ -22,7 +22,8 @@ FG_INLINE __m256 load_f32x8(void const *row, size_t index, fg_dtype dtype) {
 FG_INLINE __m256 load_tail_f32x8(void const *row, size_t index, size_t count, fg_dtype dtype) {
     if (index + 8 <= count) return load_f32x8(row, index, dtype);
     float scores[8];
-    for (size_t lane = 0; lane < 8; lane++) scores[lane] = index + lane < count ? fg_load_score(row, index + lane, dtype) : -INFINITY;
+    for (size_t lane = 0; lane < 8; lane++)
+        scores[lane] = index + lane < count ? fg_load_score(row, index + lane, dtype) : -INFINITY;
     return _mm256_loadu_ps(scores);
 }
 
@@ -46,12 +47,14 @@ FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype
                 unordered_f32x8 = _mm256_or_ps(unordered_f32x8, _mm256_cmp_ps(p_f32x8, q_f32x8, _CMP_UNORD_Q));
                 unordered_f32x8 = _mm256_or_ps(unordered_f32x8, _mm256_cmp_ps(r_f32x8, s_f32x8, _CMP_UNORD_Q));
                 low_f32x8 = _mm256_max_ps(low_f32x8, p_f32x8), high_f32x8 = _mm256_max_ps(high_f32x8, q_f32x8);
-                odd_low_f32x8 = _mm256_max_ps(odd_low_f32x8, r_f32x8), odd_high_f32x8 = _mm256_max_ps(odd_high_f32x8, s_f32x8);
+                odd_low_f32x8 = _mm256_max_ps(odd_low_f32x8, r_f32x8),
+                odd_high_f32x8 = _mm256_max_ps(odd_high_f32x8, s_f32x8);
             }
             low_f32x8 = _mm256_max_ps(low_f32x8, odd_low_f32x8), high_f32x8 = _mm256_max_ps(high_f32x8, odd_high_f32x8);
         } else {
             for (size_t index = start; index < count; index += 16) {
-                __m256 const p_f32x8 = load_tail_f32x8(row, index, count, dtype), q_f32x8 = load_tail_f32x8(row, index + 8, count, dtype);
+                __m256 const p_f32x8 = load_tail_f32x8(row, index, count, dtype),
+                             q_f32x8 = load_tail_f32x8(row, index + 8, count, dtype);
                 unordered_f32x8 = _mm256_or_ps(unordered_f32x8, _mm256_cmp_ps(p_f32x8, q_f32x8, _CMP_UNORD_Q));
                 low_f32x8 = _mm256_max_ps(low_f32x8, p_f32x8), high_f32x8 = _mm256_max_ps(high_f32x8, q_f32x8);
             }
@@ -71,10 +74,7 @@ FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype
     for (size_t index = 0; index < count; index += 8) {
         __m256 const equal_f32x8 = _mm256_cmp_ps(load_tail_f32x8(row, index, count, dtype), value_f32x8, _CMP_EQ_OQ);
         unsigned const equal = (unsigned)_mm256_movemask_ps(equal_f32x8);
-        if (equal) {
-            size_t const found = index + _tzcnt_u32(equal);
-            return found < count ? found : count; /* -inf also "equals" the lanes behind the end */
-        }
+        if (equal) return index + _tzcnt_u32(equal); /* -inf is also found right behind the end: at `count` */
     }
     return count;
 }
@@ -105,7 +105,8 @@ FG_INLINE __m256 weight_f32x8(__m256 scores_f32x8, domain_f32x8 const *domain, f
     __m256 const weight_f32x8 = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(power_f32x8), exponent_i32x8));
 
     __m256 inside = _mm256_cmp_ps(scores_f32x8, domain->bound, ties == FG_TIES_IN ? _CMP_GE_OQ : _CMP_GT_OQ);
-    if (ties == FG_TIES_SPLIT) inside = _mm256_or_ps(inside, _mm256_and_ps(_mm256_cmp_ps(scores_f32x8, domain->bound, _CMP_EQ_OQ), leading));
+    if (ties == FG_TIES_SPLIT)
+        inside = _mm256_or_ps(inside, _mm256_and_ps(_mm256_cmp_ps(scores_f32x8, domain->bound, _CMP_EQ_OQ), leading));
     return _mm256_and_ps(weight_f32x8, inside);
 }
 
@@ -120,7 +121,8 @@ FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, f
     domain_f32x8 const wide = broadcast(domain);
     for (size_t index = 0; index < count; index += 8) {
         __m256 const scores_f32x8 = load_tail_f32x8(block, index, count, dtype);
-        __m256 const weights_f32x8 = weight_f32x8(scores_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties));
+        __m256 const weights_f32x8 =
+            weight_f32x8(scores_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties));
         if (index + 8 <= count) {
             _mm256_storeu_ps(weights + index, weights_f32x8);
         } else {
@@ -133,9 +135,10 @@ FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, f
 
 /** Lanes are added as doubles: l + (l + 8), then + 4, + 2, + 1. */
 FG_INLINE double add_lanes(__m256 low_f32x8, __m256 high_f32x8) {
-    __m256d const first_f64x4 = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(low_f32x8)), _mm256_cvtps_pd(_mm256_castps256_ps128(high_f32x8)));
-    __m256d const second_f64x4 =
-        _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(low_f32x8, 1)), _mm256_cvtps_pd(_mm256_extractf128_ps(high_f32x8, 1)));
+    __m256d const first_f64x4 = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(low_f32x8)),
+                                              _mm256_cvtps_pd(_mm256_castps256_ps128(high_f32x8)));
+    __m256d const second_f64x4 = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(low_f32x8, 1)),
+                                               _mm256_cvtps_pd(_mm256_extractf128_ps(high_f32x8, 1)));
     __m256d const four_f64x4 = _mm256_add_pd(first_f64x4, second_f64x4);
     __m128d const two_f64x2 = _mm_add_pd(_mm256_castpd256_pd128(four_f64x4), _mm256_extractf128_pd(four_f64x4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(two_f64x2, _mm_unpackhi_pd(two_f64x2, two_f64x2)));
@@ -155,7 +158,8 @@ FG_INLINE int any_at_least(float const *maxima, __m256 bound_f32x8) {
     return _mm256_movemask_ps(_mm256_or_ps(low, _mm256_cmp_ps(_mm256_loadu_ps(maxima + 8), bound_f32x8, _CMP_GE_OQ)));
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                      double *block_mass, fg_dtype dtype) {
     domain_f32x8 const wide = broadcast(domain);
     double total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
@@ -165,13 +169,17 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
         fg_ties const ties = fg_ties_of(start, end, domain->ties);
         double sum;
         if (end - start == FG_BLOCK && ties != FG_TIES_SPLIT) {
-            sum = ties == FG_TIES_IN ? block_sum(row, start, &wide, FG_TIES_IN, dtype) : block_sum(row, start, &wide, FG_TIES_OUT, dtype);
+            sum = ties == FG_TIES_IN ? block_sum(row, start, &wide, FG_TIES_IN, dtype)
+                                     : block_sum(row, start, &wide, FG_TIES_OUT, dtype);
         } else {
             __m256 low_f32x8 = _mm256_setzero_ps(), high_f32x8 = _mm256_setzero_ps();
             for (size_t index = start; index < end; index += 16) {
-                __m256 const p_f32x8 = load_tail_f32x8(row, index, end, dtype), q_f32x8 = load_tail_f32x8(row, index + 8, end, dtype);
-                low_f32x8 = _mm256_add_ps(low_f32x8, weight_f32x8(p_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties)));
-                high_f32x8 = _mm256_add_ps(high_f32x8, weight_f32x8(q_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index + 8, domain->ties)));
+                __m256 const p_f32x8 = load_tail_f32x8(row, index, end, dtype),
+                             q_f32x8 = load_tail_f32x8(row, index + 8, end, dtype);
+                low_f32x8 = _mm256_add_ps(
+                    low_f32x8, weight_f32x8(p_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties)));
+                high_f32x8 = _mm256_add_ps(
+                    high_f32x8, weight_f32x8(q_f32x8, &wide, FG_TIES_SPLIT, leading_ties(index + 8, domain->ties)));
             }
             sum = add_lanes(low_f32x8, high_f32x8);
         }
@@ -181,14 +189,15 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
     return total;
 }
 
-/** Byte j of the result is the index of the j-th set bit of an 8-bit mask: AVX2 has no compress, PEXT makes its permutation. */
+/** Byte j of the result is the index of the j-th set bit of an 8-bit mask: AVX2 has no compress, PEXT makes its
+ * permutation. */
 FG_INLINE __m256i compress_permutation(unsigned mask) {
     uint64_t const bytes = _pdep_u64(mask, 0x0101010101010101u) * 0xFFu;
     return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)_pext_u64(0x0706050403020100u, bytes)));
 }
 
-FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
-                        fg_dtype dtype) {
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
+                        uint32_t *indices, size_t capacity, fg_dtype dtype) {
     __m256 const threshold_f32x8 = _mm256_set1_ps(threshold);
     __m256i const lane_u32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     size_t stored = 0;

@@ -26,7 +26,8 @@ FG_INLINE __m512 load_lanes_f32x16(void const *row, size_t index, __mmask16 lane
     if (dtype == FG_FLOAT32) return _mm512_mask_loadu_ps(nothing_f32x16, lanes, (float const *)row + index);
     __m256i const halves_u16x16 = _mm256_maskz_loadu_epi16(lanes, (uint16_t const *)row + index);
     if (dtype == FG_FLOAT16) return _mm512_mask_cvtph_ps(nothing_f32x16, lanes, halves_u16x16);
-    return _mm512_mask_mov_ps(nothing_f32x16, lanes, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16)));
+    return _mm512_mask_mov_ps(nothing_f32x16, lanes,
+                              _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves_u16x16), 16)));
 }
 
 /** The last scores of a row. */
@@ -46,17 +47,20 @@ FG_INLINE __m512 block_maxima(void const *row, size_t index, __mmask16 *unordere
     return _mm512_max_ps(a_f32x16, b_f32x16);
 }
 
-/** The same for a row that starts `skew` scores behind a register boundary. Every load of such a row would cross a cache line,
- *  which halves their rate; so registers are loaded from the boundaries, the first and the last of a block in part:
+/** The same for a row that starts `skew` scores behind a register boundary. Every load of such a row would cross a
+ * cache line, which halves their rate; so registers are loaded from the boundaries, the first and the last of a block
+ * in part:
  *
  *      boundaries   |               |               |       ...      |               |
  *      block           [first  skew..15][  register 1  ]              [last  0..skew-1]
  *
- *  and the lanes, off by `skew`, are turned back at the end. */
+ * and the lanes, off by `skew`, are turned back at the end. */
 FG_INLINE __m512 skewed_block_maxima(void const *row, size_t index, size_t skew, __mmask16 *unordered, fg_dtype dtype) {
-    void const *const boundary = (char const *)row + ((ptrdiff_t)index - (ptrdiff_t)skew) * (ptrdiff_t)fg_dtype_size(dtype);
+    void const *const boundary =
+        (char const *)row + ((ptrdiff_t)index - (ptrdiff_t)skew) * (ptrdiff_t)fg_dtype_size(dtype);
     __mmask16 const first = (__mmask16)(0xFFFFu << skew);
-    __m512 a_f32x16 = load_lanes_f32x16(boundary, 0, first, dtype), b_f32x16 = load_lanes_f32x16(boundary, FG_BLOCK, (__mmask16)~first, dtype);
+    __m512 a_f32x16 = load_lanes_f32x16(boundary, 0, first, dtype),
+           b_f32x16 = load_lanes_f32x16(boundary, FG_BLOCK, (__mmask16)~first, dtype);
     *unordered |= _mm512_cmp_ps_mask(a_f32x16, b_f32x16, _CMP_UNORD_Q);
     for (size_t i = 16; i < FG_BLOCK - 16; i += 32) {
         __m512 const p_f32x16 = load_f32x16(boundary, i, dtype), q_f32x16 = load_f32x16(boundary, i + 16, dtype);
@@ -99,12 +103,10 @@ FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype
 FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype) {
     __m512 const value_f32x16 = _mm512_set1_ps(value);
     for (size_t index = 0; index < count; index += 16) {
-        __m512 const scores_f32x16 = index + 16 <= count ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, count, dtype);
+        __m512 const scores_f32x16 =
+            index + 16 <= count ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, count, dtype);
         unsigned const equal = _mm512_cmp_ps_mask(scores_f32x16, value_f32x16, _CMP_EQ_OQ);
-        if (equal) {
-            size_t const found = index + _tzcnt_u32(equal);
-            return found < count ? found : count; /* -inf also "equals" the lanes behind the end */
-        }
+        if (equal) return index + _tzcnt_u32(equal); /* -inf is also found right behind the end: at `count` */
     }
     return count;
 }
@@ -119,11 +121,13 @@ FG_INLINE domain_f32x16 broadcast(fg_domain const *domain) {
     return (domain_f32x16){_mm512_set1_ps(domain->max), _mm512_set1_ps(domain->scale), _mm512_set1_ps(domain->bound)};
 }
 
-/** Weights of `registers` registers, in place, step by step for all of them: one register's steps wait for each other (about 45 cycles), so the
- *  steps of several must stand side by side for the scheduler to find work. `leading` holds the lanes whose ties count, for
- *  FG_TIES_SPLIT. */
-#define FG_EACH(statement) for (int r = 0; r < registers; r++) statement
-FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 const *domain, fg_ties ties, __mmask16 leading) {
+/** Weights of `registers` registers, in place, step by step for all of them: one register's steps wait for each other
+ * (about 45 cycles), so the steps of several must stand side by side for the scheduler to find work. `leading` holds
+ * the lanes whose ties count, for FG_TIES_SPLIT. */
+#define FG_EACH(statement)                                                                                             \
+    for (int r = 0; r < registers; r++) statement
+FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 const *domain, fg_ties ties,
+                               __mmask16 leading) {
     __m512 const magic_f32x16 = _mm512_set1_ps(FG_ROUND_MAGIC);
     __m512 shifted_f32x16[UNROLL], fraction_f32x16[UNROLL];
     __mmask16 inside[UNROLL];
@@ -131,7 +135,8 @@ FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 cons
     if (ties == FG_TIES_SPLIT) FG_EACH(inside[r] |= _mm512_cmp_ps_mask(f32x16[r], domain->bound, _CMP_EQ_OQ) & leading);
     FG_EACH(f32x16[r] = _mm512_sub_ps(f32x16[r], domain->max)); /* distance from the maximum */
     FG_EACH(shifted_f32x16[r] = _mm512_fmadd_ps(f32x16[r], domain->scale, magic_f32x16));
-    FG_EACH(fraction_f32x16[r] = _mm512_sub_ps(shifted_f32x16[r], magic_f32x16)); /* the exponent: the nearest integer */
+    FG_EACH(fraction_f32x16[r] =
+                _mm512_sub_ps(shifted_f32x16[r], magic_f32x16)); /* the exponent: the nearest integer */
     FG_EACH(fraction_f32x16[r] = _mm512_fmsub_ps(f32x16[r], domain->scale, fraction_f32x16[r]));
     FG_EACH(f32x16[r] = _mm512_fmadd_ps(_mm512_set1_ps(FG_EXP2_C6), fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C5)));
     FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(FG_EXP2_C4)));
@@ -141,8 +146,8 @@ FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 cons
     FG_EACH(f32x16[r] = _mm512_fmadd_ps(f32x16[r], fraction_f32x16[r], _mm512_set1_ps(1.0f)));
     /* the integer in the low bits of `shifted` moves up into the exponent field */
     FG_EACH(shifted_f32x16[r] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted_f32x16[r]), 23)));
-    FG_EACH(f32x16[r] = _mm512_castsi512_ps(
-                _mm512_maskz_add_epi32(inside[r], _mm512_castps_si512(f32x16[r]), _mm512_castps_si512(shifted_f32x16[r]))));
+    FG_EACH(f32x16[r] = _mm512_castsi512_ps(_mm512_maskz_add_epi32(inside[r], _mm512_castps_si512(f32x16[r]),
+                                                                   _mm512_castps_si512(shifted_f32x16[r]))));
 }
 #undef FG_EACH
 
@@ -156,8 +161,10 @@ FG_INLINE __mmask16 leading_ties(size_t index, size_t ties) { return index < tie
 FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, float *weights, fg_dtype dtype) {
     domain_f32x16 const wide = broadcast(domain);
     for (size_t index = 0; index < count; index += 16) {
-        __m512 const scores_f32x16 = index + 16 <= count ? load_f32x16(block, index, dtype) : load_tail_f32x16(block, index, count, dtype);
-        __m512 const weights_f32x16 = weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties));
+        __m512 const scores_f32x16 =
+            index + 16 <= count ? load_f32x16(block, index, dtype) : load_tail_f32x16(block, index, count, dtype);
+        __m512 const weights_f32x16 =
+            weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties));
         _mm512_mask_storeu_ps(weights + index, leading_lanes(count - index), weights_f32x16);
     }
 }
@@ -167,7 +174,8 @@ FG_INLINE double add_lanes(__m512 sums_f32x16) {
     __m512d const low_f64x8 = _mm512_cvtps_pd(_mm512_castps512_ps256(sums_f32x16));
     __m512d const high_f64x8 = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sums_f32x16, 1));
     __m512d const eight_f64x8 = _mm512_add_pd(low_f64x8, high_f64x8);
-    __m256d const four_f64x4 = _mm256_add_pd(_mm512_castpd512_pd256(eight_f64x8), _mm512_extractf64x4_pd(eight_f64x8, 1));
+    __m256d const four_f64x4 =
+        _mm256_add_pd(_mm512_castpd512_pd256(eight_f64x8), _mm512_extractf64x4_pd(eight_f64x8, 1));
     __m128d const two_f64x2 = _mm_add_pd(_mm256_castpd256_pd128(four_f64x4), _mm256_extractf128_pd(four_f64x4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(two_f64x2, _mm_unpackhi_pd(two_f64x2, two_f64x2)));
 }
@@ -183,7 +191,8 @@ FG_INLINE double block_sum(void const *row, size_t index, domain_f32x16 const *w
     return add_lanes(sums_f32x16);
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                      double *block_mass, fg_dtype dtype) {
     domain_f32x16 const wide = broadcast(domain);
     double total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
@@ -193,12 +202,14 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
         fg_ties const ties = fg_ties_of(start, end, domain->ties);
         double sum;
         if (end - start == FG_BLOCK && ties != FG_TIES_SPLIT) {
-            sum = ties == FG_TIES_IN ? block_sum(row, start, &wide, FG_TIES_IN, dtype) : block_sum(row, start, &wide, FG_TIES_OUT, dtype);
+            sum = ties == FG_TIES_IN ? block_sum(row, start, &wide, FG_TIES_IN, dtype)
+                                     : block_sum(row, start, &wide, FG_TIES_OUT, dtype);
         } else {
             __m512 sums_f32x16 = _mm512_setzero_ps();
             for (size_t index = start; index < end; index += 16) {
                 __m512 const scores_f32x16 = load_tail_f32x16(row, index, end, dtype);
-                sums_f32x16 = _mm512_add_ps(sums_f32x16, weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties)));
+                sums_f32x16 = _mm512_add_ps(
+                    sums_f32x16, weight_f32x16(scores_f32x16, &wide, FG_TIES_SPLIT, leading_ties(index, domain->ties)));
             }
             sum = add_lanes(sums_f32x16);
         }
@@ -208,17 +219,21 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
     return total;
 }
 
-FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
-                        fg_dtype dtype) {
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
+                        uint32_t *indices, size_t capacity, fg_dtype dtype) {
     __m512 const threshold_f32x16 = _mm512_set1_ps(threshold);
     __m512i const lane_u32x16 = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     size_t stored = 0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
-        if (lane_maxima && !_mm512_cmp_ps_mask(_mm512_loadu_ps(lane_maxima + block * FG_LANES), threshold_f32x16, _CMP_GE_OQ)) continue;
+        if (lane_maxima &&
+            !_mm512_cmp_ps_mask(_mm512_loadu_ps(lane_maxima + block * FG_LANES), threshold_f32x16, _CMP_GE_OQ))
+            continue;
         size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
         for (size_t index = start; index < end; index += 16) {
-            __m512 const scores_f32x16 = index + 16 <= end ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, end, dtype);
-            __mmask16 const keep = _mm512_cmp_ps_mask(scores_f32x16, threshold_f32x16, _CMP_GE_OQ) & leading_lanes(end - index);
+            __m512 const scores_f32x16 =
+                index + 16 <= end ? load_f32x16(row, index, dtype) : load_tail_f32x16(row, index, end, dtype);
+            __mmask16 const keep =
+                _mm512_cmp_ps_mask(scores_f32x16, threshold_f32x16, _CMP_GE_OQ) & leading_lanes(end - index);
             if (!keep) continue;
             /* compress in the register: a compressing store is microcoded on Zen 4 */
             _mm512_storeu_ps(scores + stored, _mm512_maskz_compress_ps(keep, scores_f32x16));

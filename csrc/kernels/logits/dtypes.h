@@ -1,21 +1,24 @@
 /** Ends a level's file: the inline kernels above, once for each dtype, and the level's table.
  *
- *  FG_LOGITS_LEVEL is the level's name. The dtype is a constant in each instance, so its branches vanish. */
+ * FG_LOGITS_LEVEL is the level's name. The dtype is a constant in each instance, so its branches vanish. */
 #define FG_PASTE_(a, b) a##b
 #define FG_PASTE(a, b) FG_PASTE_(a, b)
 
-#define FG_INSTANCE(suffix, dtype) \
-    static float scan_##suffix(void const *row, size_t count, float *lane_maxima) { return scan(row, count, lane_maxima, dtype); } \
+#define FG_INSTANCE(suffix, dtype)                                                                                     \
+    static float scan_##suffix(void const *row, size_t count, float *lane_maxima) {                                    \
+        return scan(row, count, lane_maxima, dtype);                                                                   \
+    }                                                                                                                  \
     static size_t find_##suffix(void const *row, size_t count, float value) { return find(row, count, value, dtype); } \
-    static double mass_##suffix(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass) { \
-        return mass(row, count, lane_maxima, domain, block_mass, dtype); \
-    } \
-    static void weigh_##suffix(void const *block, size_t count, fg_domain const *domain, float *weights) { \
-        weigh(block, count, domain, weights, dtype); \
-    } \
-    static size_t filter_##suffix(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, \
-                                  uint32_t *indices, size_t capacity) { \
-        return filter(row, count, lane_maxima, threshold, scores, indices, capacity, dtype); \
+    static double mass_##suffix(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,      \
+                                double *block_mass) {                                                                  \
+        return mass(row, count, lane_maxima, domain, block_mass, dtype);                                               \
+    }                                                                                                                  \
+    static void weigh_##suffix(void const *block, size_t count, fg_domain const *domain, float *weights) {             \
+        weigh(block, count, domain, weights, dtype);                                                                   \
+    }                                                                                                                  \
+    static size_t filter_##suffix(void const *row, size_t count, float const *lane_maxima, float threshold,            \
+                                  float *scores, uint32_t *indices, size_t capacity) {                                 \
+        return filter(row, count, lane_maxima, threshold, scores, indices, capacity, dtype);                           \
     }
 
 FG_INSTANCE(float32, FG_FLOAT32)

@@ -6,7 +6,8 @@
 
 #include <math.h>
 
-/* The 16 lanes are four registers of four: register r holds lanes 4r to 4r + 3. NEON is the baseline: no target region. */
+/* The 16 lanes are four registers of four: register r holds lanes 4r to 4r + 3. NEON is the baseline: no target region.
+ */
 
 enum { REGISTERS = 4 };
 
@@ -21,7 +22,8 @@ FG_INLINE float32x4_t load_f32x4(void const *row, size_t index, fg_dtype dtype) 
 FG_INLINE float32x4_t load_tail_f32x4(void const *row, size_t index, size_t count, fg_dtype dtype) {
     if (index + 4 <= count) return load_f32x4(row, index, dtype);
     float scores[4];
-    for (size_t lane = 0; lane < 4; lane++) scores[lane] = index + lane < count ? fg_load_score(row, index + lane, dtype) : -INFINITY;
+    for (size_t lane = 0; lane < 4; lane++)
+        scores[lane] = index + lane < count ? fg_load_score(row, index + lane, dtype) : -INFINITY;
     return vld1q_f32(scores);
 }
 
@@ -34,9 +36,11 @@ FG_INLINE float scan(void const *row, size_t count, float *lane_maxima, fg_dtype
         for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vdupq_n_f32(-INFINITY);
         size_t index = start;
         for (; index + FG_LANES <= end; index += FG_LANES)
-            for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_f32x4(row, index + 4 * r, dtype));
+            for (int r = 0; r < REGISTERS; r++)
+                maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_f32x4(row, index + 4 * r, dtype));
         if (index < end)
-            for (int r = 0; r < REGISTERS; r++) maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_tail_f32x4(row, index + 4 * r, end, dtype));
+            for (int r = 0; r < REGISTERS; r++)
+                maxima_f32x4[r] = vmaxq_f32(maxima_f32x4[r], load_tail_f32x4(row, index + 4 * r, end, dtype));
         for (int r = 0; r < REGISTERS; r++) {
             maxima_f32x4[r] = vaddq_f32(maxima_f32x4[r], vdupq_n_f32(0.0f));
             largest_f32x4 = vmaxq_f32(largest_f32x4, maxima_f32x4[r]);
@@ -57,7 +61,8 @@ FG_INLINE size_t find(void const *row, size_t count, float value, fg_dtype dtype
 }
 
 /** `leading` is all ones in the lanes whose ties count; only FG_TIES_SPLIT looks at it. */
-FG_INLINE float32x4_t weight_f32x4(float32x4_t scores_f32x4, fg_domain const *domain, fg_ties ties, uint32x4_t leading) {
+FG_INLINE float32x4_t weight_f32x4(float32x4_t scores_f32x4, fg_domain const *domain, fg_ties ties,
+                                   uint32x4_t leading) {
     float32x4_t const magic_f32x4 = vdupq_n_f32(FG_ROUND_MAGIC), bound_f32x4 = vdupq_n_f32(domain->bound);
     float32x4_t const scale_f32x4 = vdupq_n_f32(domain->scale);
     float32x4_t const distance_f32x4 = vsubq_f32(scores_f32x4, vdupq_n_f32(domain->max));
@@ -74,7 +79,8 @@ FG_INLINE float32x4_t weight_f32x4(float32x4_t scores_f32x4, fg_domain const *do
     uint32x4_t const exponent_u32x4 = vshlq_n_u32(vreinterpretq_u32_f32(shifted_f32x4), 23);
     uint32x4_t const weight_u32x4 = vaddq_u32(vreinterpretq_u32_f32(power_f32x4), exponent_u32x4);
 
-    uint32x4_t inside = ties == FG_TIES_IN ? vcgeq_f32(scores_f32x4, bound_f32x4) : vcgtq_f32(scores_f32x4, bound_f32x4);
+    uint32x4_t inside =
+        ties == FG_TIES_IN ? vcgeq_f32(scores_f32x4, bound_f32x4) : vcgtq_f32(scores_f32x4, bound_f32x4);
     if (ties == FG_TIES_SPLIT) inside = vorrq_u32(inside, vandq_u32(vceqq_f32(scores_f32x4, bound_f32x4), leading));
     return vreinterpretq_f32_u32(vandq_u32(weight_u32x4, inside));
 }
@@ -89,7 +95,8 @@ FG_INLINE uint32x4_t leading_ties(size_t index, size_t ties) {
 FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, float *weights, fg_dtype dtype) {
     for (size_t index = 0; index < count; index += 4) {
         float32x4_t const scores_f32x4 = load_tail_f32x4(block, index, count, dtype);
-        float32x4_t const weights_f32x4 = weight_f32x4(scores_f32x4, domain, FG_TIES_SPLIT, leading_ties(index, domain->ties));
+        float32x4_t const weights_f32x4 =
+            weight_f32x4(scores_f32x4, domain, FG_TIES_SPLIT, leading_ties(index, domain->ties));
         if (index + 4 <= count) {
             vst1q_f32(weights + index, weights_f32x4);
         } else {
@@ -104,14 +111,17 @@ FG_INLINE void weigh(void const *block, size_t count, fg_domain const *domain, f
 FG_INLINE double add_lanes(float32x4_t const sums_f32x4[REGISTERS]) {
     float64x2_t eight_f64x2[4]; /* lanes 0 1, 2 3, 4 5, 6 7 of the eight sums */
     for (int r = 0; r < 2; r++) {
-        eight_f64x2[2 * r] = vaddq_f64(vcvt_f64_f32(vget_low_f32(sums_f32x4[r])), vcvt_f64_f32(vget_low_f32(sums_f32x4[r + 2])));
+        eight_f64x2[2 * r] =
+            vaddq_f64(vcvt_f64_f32(vget_low_f32(sums_f32x4[r])), vcvt_f64_f32(vget_low_f32(sums_f32x4[r + 2])));
         eight_f64x2[2 * r + 1] = vaddq_f64(vcvt_high_f64_f32(sums_f32x4[r]), vcvt_high_f64_f32(sums_f32x4[r + 2]));
     }
-    float64x2_t const four01_f64x2 = vaddq_f64(eight_f64x2[0], eight_f64x2[2]), four23_f64x2 = vaddq_f64(eight_f64x2[1], eight_f64x2[3]);
+    float64x2_t const four01_f64x2 = vaddq_f64(eight_f64x2[0], eight_f64x2[2]),
+                      four23_f64x2 = vaddq_f64(eight_f64x2[1], eight_f64x2[3]);
     return vaddvq_f64(vaddq_f64(four01_f64x2, four23_f64x2));
 }
 
-FG_INLINE double block_sum(void const *row, size_t index, size_t end, fg_domain const *domain, fg_ties ties, fg_dtype dtype) {
+FG_INLINE double block_sum(void const *row, size_t index, size_t end, fg_domain const *domain, fg_ties ties,
+                           fg_dtype dtype) {
     float32x4_t sums_f32x4[REGISTERS];
     for (int r = 0; r < REGISTERS; r++) sums_f32x4[r] = vdupq_n_f32(0.0f);
     for (; index < end; index += FG_LANES) {
@@ -119,9 +129,11 @@ FG_INLINE double block_sum(void const *row, size_t index, size_t end, fg_domain 
             size_t const at = index + 4 * (size_t)r;
             if (ties == FG_TIES_SPLIT) {
                 float32x4_t const scores_f32x4 = load_tail_f32x4(row, at, end, dtype);
-                sums_f32x4[r] = vaddq_f32(sums_f32x4[r], weight_f32x4(scores_f32x4, domain, ties, leading_ties(at, domain->ties)));
+                sums_f32x4[r] =
+                    vaddq_f32(sums_f32x4[r], weight_f32x4(scores_f32x4, domain, ties, leading_ties(at, domain->ties)));
             } else {
-                sums_f32x4[r] = vaddq_f32(sums_f32x4[r], weight_f32x4(load_f32x4(row, at, dtype), domain, ties, vdupq_n_u32(0)));
+                sums_f32x4[r] =
+                    vaddq_f32(sums_f32x4[r], weight_f32x4(load_f32x4(row, at, dtype), domain, ties, vdupq_n_u32(0)));
             }
         }
     }
@@ -134,7 +146,8 @@ FG_INLINE int any_at_least(float const *maxima, float32x4_t bound_f32x4) {
     return vmaxvq_u32(vcgeq_f32(vmaxq_f32(low_f32x4, high_f32x4), bound_f32x4)) != 0;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                      double *block_mass, fg_dtype dtype) {
     float32x4_t const bound_f32x4 = vdupq_n_f32(domain->bound);
     double total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
@@ -155,8 +168,8 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
     return total;
 }
 
-FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
-                        fg_dtype dtype) {
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
+                        uint32_t *indices, size_t capacity, fg_dtype dtype) {
     float32x4_t const threshold_f32x4 = vdupq_n_f32(threshold);
     size_t stored = 0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {

@@ -61,14 +61,16 @@ static int any_at_least(float const *maxima, float bound) {
     return any;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                      double *block_mass, fg_dtype dtype) {
     double total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
         block_mass[block] = 0.0;
         if (!any_at_least(lane_maxima + block * FG_LANES, domain->bound)) continue;
         size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
         float sums[FG_LANES] = {0};
-        for (size_t i = start; i < end; i++) sums[i % FG_LANES] += weight_in_domain(fg_load_score(row, i, dtype), i, domain);
+        for (size_t i = start; i < end; i++)
+            sums[i % FG_LANES] += weight_in_domain(fg_load_score(row, i, dtype), i, domain);
         double tree[FG_LANES];
         for (int lane = 0; lane < FG_LANES; lane++) tree[lane] = sums[lane];
         for (int half = FG_LANES / 2; half; half /= 2)
@@ -79,8 +81,8 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
     return total;
 }
 
-FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores, uint32_t *indices, size_t capacity,
-                        fg_dtype dtype) {
+FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
+                        uint32_t *indices, size_t capacity, fg_dtype dtype) {
     size_t stored = 0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
         if (lane_maxima && !any_at_least(lane_maxima + block * FG_LANES, threshold)) continue;

@@ -1,0 +1,165 @@
+"""Measures the figures of the README and prints them as Markdown: ``python asv_benchmarks/figures.py [SECTION ...]``.
+
+Every ratio is measured in one process, the two sides in turns, one thread each: the median of the ratios of the pairs.
+Sections: sampler kernels quant startup load decode (all of them without an argument; the last two take a minute).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
+sys.path.insert(0, str(Path(__file__).parent))
+
+from benchmarks import generator, models, sampler
+from benchmarks.common import Pair, level_of, paired
+from benchmarks.kernels import logits, quant
+
+from fastgen import cpu
+
+Row = tuple[str, str, str, str, str]  # what, fastgen, peer, the peer's name, ratio
+
+
+def row(what: str, peer: str, pair: Pair) -> Row:
+    return what, duration(pair.ours), duration(pair.theirs), peer, times(pair.ratio)
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 20 else f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
+
+
+def duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def sampler_rows() -> Iterator[Row]:
+    for plan in sampler.PLANS:
+        for kind in ("random", "peaked"):
+            vocab = 128_256
+            ours, theirs = (sampler.peer(impl, plan, kind, vocab) for impl in ("fastgen", "transformers"))
+            settings = ", ".join(f"{name} {value}" for name, value in sampler.PLANS[plan].items()) or "temperature 1"
+            settings = "greedy" if plan == "greedy" else settings
+            yield row(f"one token of {vocab:,}, {settings}, {kind} row", "transformers", paired(ours, theirs))
+
+
+def kernels_rows() -> Iterator[Row]:
+    for operation in logits.OPERATIONS:
+        for peer in ("numpy", "torch", "fastgen-scalar"):
+            pair = paired(*(logits.peer(impl, operation, 128_256) for impl in ("fastgen", peer)))
+            yield row(f"{operation} of 128,256 logits", peer, pair)
+
+
+def quant_rows() -> Iterator[Row]:
+    for kind in ("Q4_1", "Q8_0"):
+        calls = []
+        for impl in (f"fastgen-{cpu.detected()[-1]}", "gguf"):
+            case = quant.Dequantize()
+            case.setup(impl, kind, 64)
+            calls.append(sampler.Peer(case.dequantize, level_of("fastgen")))
+        yield row(f"{kind} to float32, 64 rows of 576", "gguf", paired(calls[0], calls[1]))
+
+
+def startup_rows() -> Iterator[Row]:
+    def seconds(statement: str) -> float:
+        began = perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True)
+        return perf_counter() - began
+
+    yield row("import in a fresh process", "numpy", side_by_side(seconds, "import fastgen", "import numpy", 10))
+
+
+def load_rows() -> Iterator[Row]:
+    def seconds(impl: str) -> float:
+        load = models.loader(impl)
+        began = perf_counter()
+        load()
+        return perf_counter() - began
+
+    yield row("demo model loaded", "transformers", side_by_side(seconds, "fastgen", "transformers", 1))
+    pair = side_by_side(models.first_token_seconds, "fastgen", "transformers", 1)
+    yield row("fresh process to first token", "transformers", pair)
+
+
+def side_by_side(measure: Callable[[str], float], ours: str, theirs: str, pairs: int) -> Pair:
+    measure(ours)  # the first to come would pay for reading the files
+    times = [(measure(ours), measure(theirs)) for _ in range(pairs)]
+    first, second = zip(*times, strict=True)
+    return Pair(statistics.median(first), statistics.median(second), statistics.median(b / a for a, b in times))
+
+
+def decode_rows() -> Iterator[Row]:
+    loaded = {impl: models.loader(impl)() for impl in ("fastgen", "transformers")}
+    for batch in (1, 8):
+        decoders = [generator.decoder(impl, model, batch) for impl, model in loaded.items()]
+        for decode in decoders:
+            decode(2)
+        rates = [[generator.tokens_per_second(decode, batch) for decode in decoders] for _ in range(3)]
+        ours, theirs = (statistics.median(column) for column in zip(*rates, strict=True))
+        ratio = statistics.median(a / b for a, b in rates)
+        name = f"decoding, batch {batch}, float32"
+        yield name, f"{ours:.1f} tokens/s", f"{theirs:.1f} tokens/s", "transformers", times(ratio)
+
+
+SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
+    "sampler": sampler_rows,
+    "kernels": kernels_rows,
+    "quant": quant_rows,
+    "startup": startup_rows,
+    "load": load_rows,
+    "decode": decode_rows,
+}
+
+
+def machine() -> str:
+    """Return one line that says where and with what the figures were measured."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    elif sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        model = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or model
+    versions = []
+    for name in ("fastgen-llm", "numpy", "torch", "transformers", "gguf"):
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {model}, {os.cpu_count()} cores (one used), {platform.system()}, "
+        f"SIMD level {cpu.active()}, Python {platform.python_version()}, {', '.join(versions)}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    sections = parser.parse_args().sections or list(SECTIONS)
+    if unknown := set(sections) - SECTIONS.keys():
+        parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    print("| what | fastgen | peer | | ratio |\n| --- | ---: | ---: | --- | ---: |")
+    for section in sections:
+        try:
+            for cells in SECTIONS[section]():
+                print(f"| {' | '.join(cells)} |", flush=True)
+        except NotImplementedError as reason:
+            print(f"{section}: skipped, {reason}", file=sys.stderr)
+    print(f"\n{machine()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+/** Every level of the machine against scalar code, bit for bit, on unaligned rows in buffers of exactly their size; and
+ * the ground that kernels and sampling stand on: Philox, uniform numbers, atomics. */
+#include "kernels/logits.h"
+
+#include "base/atomic.h"
+#include "base/random.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LONGEST = 2600, PATTERNS = 6, INCREMENTS = 20000 };
+
+static struct {
+    fg_features features;
+    char const *name;
+} const levels[] = {{FG_AVX2, "avx2"}, {FG_AVX2 | FG_AVX512, "avx512"}, {FG_NEON, "neon"}};
+
+static char const *const dtypes[FG_DTYPES] = {"float32", "bfloat16", "float16"};
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            printf("line %d: %s\n", __LINE__, #condition);                                                             \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static uint64_t state = 1;
+
+static uint32_t next_random(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 32);
+}
+
+static uint32_t random_below(uint32_t limit) { return (uint32_t)((uint64_t)next_random() * limit >> 32); }
+
+/** A finite score or -inf, as bits: of any size, denormal, ordinary, one of few values, mostly -inf, or huge. */
+static uint32_t random_score(fg_dtype dtype, int pattern) {
+    if (pattern == 0) { /* any bits; an exponent of ones loses one */
+        uint32_t const bits = next_random();
+        if (dtype == FG_FLOAT32) return (bits & 0x7F800000u) == 0x7F800000u ? bits & 0xFF7FFFFFu : bits;
+        uint32_t const exponent = dtype == FG_BFLOAT16 ? 0x7F80u : 0x7C00u;
+        uint32_t const lowest = dtype == FG_BFLOAT16 ? 0x80u : 0x400u;
+        return (bits & exponent) == exponent ? (bits & 0xFFFFu) ^ lowest : bits & 0xFFFFu;
+    }
+    static uint32_t const denormal[FG_DTYPES] = {0x807FFFFFu, 0x807Fu, 0x83FFu};
+    static uint32_t const huge[FG_DTYPES] = {0x4D8F0D18u, 0x4D8Fu, 0x7BFFu}; /* neighbors are far apart */
+    static uint32_t const minus_infinity[FG_DTYPES] = {0xFF800000u, 0xFF80u, 0xFC00u};
+    if (pattern == 1) return next_random() & denormal[dtype];
+    if (pattern == 5) return huge[dtype] - random_below(24);
+    if (pattern == 4 && random_below(8)) return minus_infinity[dtype];
+    /* around 1; pattern 3 has 8 values */
+    uint32_t const sign = next_random() & 0x8000u;
+    if (dtype == FG_FLOAT16) return sign | 0x3000u | (pattern == 3 ? random_below(4) << 10 : next_random() & 0x1FFFu);
+    uint32_t const half = sign | 0x3F00u | (pattern == 3 ? random_below(4) << 6 : next_random() & 0xFFu);
+    return dtype == FG_BFLOAT16 ? half : half << 16 | (pattern == 3 ? 0 : next_random() & 0xFFFFu);
+}
+
+static int same_floats(float const *expected, float const *found, size_t count) {
+    return memcmp(expected, found, count * sizeof *expected) == 0;
+}
+
+static void *heap(size_t bytes) {
+    void *const room = malloc(bytes ? bytes : 1);
+    CHECK(room);
+    return room;
+}
+
+static void put(char *place, uint32_t bits, fg_dtype dtype) {
+    uint16_t const half = (uint16_t)bits;
+    if (dtype == FG_FLOAT32)
+        memcpy(place, &bits, sizeof bits);
+    else
+        memcpy(place, &half, sizeof half);
+}
+
+/** One row at an odd place: all kernels of a level against scalar. Buffers are as large as the contract asks, not
+ * larger. */
+static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype, size_t count,
+                    size_t offset, int pattern) {
+    size_t const size = fg_dtype_size(dtype), blocks = fg_block_count(count), lanes = blocks * FG_LANES;
+    char *const room = heap(offset + count * size);
+    void *const row = room + offset;
+    for (size_t i = 0; i < count; i++) {
+        put(room + offset + i * size, random_score(dtype, pattern), dtype);
+    }
+    float *const maxima = heap(lanes * sizeof(float)), *const other_maxima = heap(lanes * sizeof(float));
+    float const largest = scalar->scan[dtype](row, count, maxima);
+    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, other_maxima)));
+    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, NULL)));
+    CHECK(same_floats(maxima, other_maxima, lanes));
+    CHECK(largest < INFINITY);
+
+    float largest_too;
+    size_t const best = fg_logits_argmax(kernels, dtype, row, count, &largest_too);
+    CHECK(best == scalar->find[dtype](row, count, largest) && best < count && largest_too == largest);
+    float const wanted = fg_load_score(row, random_below((uint32_t)count), dtype);
+    CHECK(scalar->find[dtype](row, count, wanted) == kernels->find[dtype](row, count, wanted));
+    CHECK(kernels->find[dtype](row, count, 1e30f) == scalar->find[dtype](row, count, 1e30f));
+    CHECK(kernels->find[dtype](row, count, -INFINITY) == scalar->find[dtype](row, count, -INFINITY));
+
+    for (int i = 0; i < 4; i++) {
+        size_t const capacity = i == 2 ? count + 20 : 1 + random_below((uint32_t)count);
+        size_t const room_bytes = (capacity + FG_LANES) * 4;
+        float *const scores = heap(room_bytes), *const other_scores = heap(room_bytes);
+        uint32_t *const indices = heap(room_bytes), *const other_indices = heap(room_bytes);
+        float const *const hint = i & 1 ? maxima : NULL;
+        float const threshold = i & 2 ? -INFINITY : wanted;
+        size_t const stored = scalar->filter[dtype](row, count, hint, threshold, scores, indices, capacity);
+        CHECK(stored == kernels->filter[dtype](row, count, hint, threshold, other_scores, other_indices, capacity));
+        CHECK(same_floats(scores, other_scores, stored));
+        CHECK(memcmp(indices, other_indices, stored * sizeof *indices) == 0);
+        free(scores), free(other_scores), free(indices), free(other_indices);
+    }
+
+    if (largest > -INFINITY) {
+        fg_domain domain = fg_whole_row(largest, 0.01 + random_below(1000) / 100.0, count);
+        if (pattern > 1 && wanted > domain.bound)
+            domain.bound = wanted, domain.ties = random_below((uint32_t)count + 1);
+        double *const sums = heap(blocks * sizeof(double)), *const other_sums = heap(blocks * sizeof(double));
+        double const total = scalar->mass[dtype](row, count, maxima, &domain, sums);
+        double const other_total = kernels->mass[dtype](row, count, maxima, &domain, other_sums);
+        CHECK(memcmp(&total, &other_total, sizeof total) == 0 && memcmp(sums, other_sums, blocks * sizeof *sums) == 0);
+        CHECK(total >= 0.0 && total <= (double)count);
+        size_t const length = count < FG_BLOCK ? count : FG_BLOCK;
+        float *const weights = heap(length * sizeof(float)), *const other_weights = heap(length * sizeof(float));
+        scalar->weigh[dtype](row, length, &domain, weights);
+        kernels->weigh[dtype](row, length, &domain, other_weights);
+        CHECK(same_floats(weights, other_weights, length));
+        free(sums), free(other_sums), free(weights), free(other_weights);
+
+        size_t const k = 1 + random_below((uint32_t)(random_below(2) ? count : count < 40 ? count : 40));
+        fg_cut_room cut = {.capacity = fg_logits_cut_capacity(count, k)};
+        cut.scores = heap((cut.capacity + FG_LANES) * sizeof(float));
+        cut.copy = heap((cut.capacity + FG_LANES) * sizeof(float));
+        cut.indices = heap((cut.capacity + FG_LANES) * sizeof(uint32_t));
+        fg_domain first = fg_whole_row(largest, 100.0, count), second = first;
+        fg_logits_cut(scalar, dtype, row, count, maxima, k, &cut, &first);
+        fg_logits_cut(kernels, dtype, row, count, maxima, k, &cut, &second);
+        CHECK(first.bound == second.bound && first.ties == second.ties);
+        size_t inside = 0, above_bound = 0;
+        for (size_t i = 0; i < count; i++) {
+            float const score = fg_load_score(row, i, dtype);
+            inside += i < first.ties ? score >= first.bound : score > first.bound;
+            above_bound += score >= fg_whole_row(largest, 100.0, count).bound;
+        }
+        CHECK(inside == (k < above_bound ? k : above_bound));
+        free(cut.scores), free(cut.copy), free(cut.indices);
+    }
+
+    if (dtype == FG_FLOAT32 || count % 3 == 0) { /* one NaN, wherever it stands and whatever its sign and payload */
+        static uint32_t const nans[FG_DTYPES][4] = {
+            {0x7FC00000u, 0x7F800001u, 0xFFC00001u, 0xFF800002u},
+            {0x7FC0u, 0x7F81u, 0xFFC1u, 0xFF82u},
+            {0x7E00u, 0x7C01u, 0xFE01u, 0xFC02u},
+        };
+        put(room + offset + random_below((uint32_t)count) * size, nans[dtype][random_below(4)], dtype);
+        CHECK(isnan(scalar->scan[dtype](row, count, maxima)) && isnan(kernels->scan[dtype](row, count, other_maxima)));
+        CHECK(fg_logits_argmax(kernels, dtype, row, count, &largest_too) == count && isnan(largest_too));
+    }
+    free(room), free(maxima), free(other_maxima);
+}
+
+static void check_slots(fg_logits_kernels const *kernels) {
+    for (int dtype = 0; dtype < FG_DTYPES; dtype++)
+        CHECK(kernels->scan[dtype] && kernels->find[dtype] && kernels->mass[dtype] && kernels->weigh[dtype] &&
+              kernels->filter[dtype]);
+}
+
+/** A sampler that has room for long rows also takes shorter ones: the room for a cut must never grow as rows shrink. */
+static void check_cut_capacity(void) {
+    for (size_t k = 1; k < 700; k += 1 + k / 20)
+        for (size_t count = 2, before = fg_logits_cut_capacity(1, 1); count < 9000; count++) {
+            size_t const now = fg_logits_cut_capacity(count, k < count ? k : count);
+            CHECK(now >= before);
+            before = now;
+        }
+}
+
+static void check_random(void) {
+    static struct {
+        uint32_t counter[4], key[2], expected[4];
+    } const published[] = {
+        /* Random123's kat_vectors */
+        {{0, 0, 0, 0}, {0, 0}, {0x6627E8D5u, 0xE169C58Du, 0xBC57AC4Cu, 0x9B00DBD8u}},
+        {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408F276Du, 0x41C83B0Eu, 0xA20BC7C6u, 0x6D5451FDu}},
+        {{0x243F6A88u, 0x85A308D3u, 0x13198A2Eu, 0x03707344u},
+         {0xA4093822u, 0x299F31D0u},
+         {0xD16CFE09u, 0x94FDCCEBu, 0x5001E420u, 0x24126EA1u}},
+    };
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+        uint32_t found[4];
+        fg_philox4x32(published[i].counter, published[i].key, found);
+        CHECK(memcmp(found, published[i].expected, sizeof found) == 0);
+    }
+    for (uint32_t position = 0; position < 100000; position++) {
+        double const uniform = fg_uniform(position % 7, 1, position, FG_PURPOSE_SAMPLE, 0);
+        CHECK(uniform > 0.0 && uniform < 1.0);
+    }
+}
+
+static void check_halves(void) {
+    for (uint32_t bits = 0; bits < 0x10000u; bits++) {
+        float const value = fg_float_from_float16((uint16_t)bits);
+        uint32_t const exponent = bits >> 10 & 31, mantissa = bits & 1023;
+        double const magnitude = exponent ? ldexp(1024 + mantissa, (int)exponent - 25) : ldexp(mantissa, -24);
+        if (exponent == 31)
+            CHECK(mantissa ? isnan(value) : isinf(value) && !signbit(value) == !(bits >> 15));
+        else
+            CHECK(value == (bits >> 15 ? -magnitude : magnitude) && !signbit(value) == !(bits >> 15));
+    }
+}
+
+static fg_atomic counter, lock;
+static uint64_t guarded_by_lock;
+
+static void *increment(void *unused) {
+    for (int i = 0; i < INCREMENTS; i++) {
+        fg_add_relaxed(&counter, 1);
+        while (fg_exchange_acq_rel(&lock, 1)) fg_spin();
+        guarded_by_lock++;
+        fg_store_release(&lock, 0);
+        uint64_t before = fg_load_relaxed(&counter);
+        while (!fg_cas_weak_release(&counter, &before, before + 2)) fg_spin();
+    }
+    return unused;
+}
+
+static void check_atomics(void) {
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, increment, NULL) == 0);
+    for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(fg_load_acquire(&counter) == 6 * INCREMENTS && guarded_by_lock == 2 * INCREMENTS);
+    uint64_t expected = 0;
+    CHECK(!fg_cas_acq_rel(&counter, &expected, 5) && expected == 6 * INCREMENTS);
+    CHECK(fg_cas_acq_rel(&counter, &expected, 5) && fg_add_acq_rel(&counter, 2) == 5 && fg_load_relaxed(&counter) == 7);
+}
+
+int main(void) {
+    fg_features const machine = fg_cpu_detect();
+    fg_logits_kernels const scalar = fg_logits_select(FG_SCALAR);
+    check_random();
+    check_halves();
+    check_atomics();
+    check_cut_capacity();
+    check_slots(&scalar);
+    printf("scalar ok\n");
+    for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
+        if ((levels[level].features & machine) != levels[level].features) continue;
+        fg_logits_kernels const kernels = fg_logits_select(levels[level].features);
+        check_slots(&kernels);
+        for (int dtype = 0; dtype < FG_DTYPES; dtype++) {
+            size_t cases = 0;
+            for (size_t count = 1; count < LONGEST; count += count < 600 ? 1 : 1 + random_below(64))
+                for (int i = 0; i < 3; i++, cases++)
+                    compare(&scalar, &kernels, (fg_dtype)dtype, count, random_below(64), (int)random_below(PATTERNS));
+            printf("%s %s ok: %zu rows\n", levels[level].name, dtypes[dtype], cases);
+        }
+    }
+    return 0;
+}
