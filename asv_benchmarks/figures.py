@@ -46,13 +46,26 @@ def duration(seconds: float) -> str:
 
 
 def sampler_rows() -> Iterator[Row]:
-    for plan in sampler.PLANS:
-        for kind in ("random", "peaked"):
-            vocab = 128_256
-            ours, theirs = (sampler.peer(impl, plan, kind, vocab) for impl in ("fastgen", "transformers"))
-            settings = ", ".join(f"{name} {value}" for name, value in sampler.PLANS[plan].items()) or "temperature 1"
-            settings = "greedy" if plan == "greedy" else settings
-            yield row(f"one token of {vocab:,}, {settings}, {kind} row", "transformers", paired(ours, theirs))
+    vocab = 128_256
+    lower = [f"fastgen-{level}" for level in cpu.detected()[1:-1]]
+    for plan in ("greedy", "top_p", "top_k_top_p", "neutral"):
+        settings = ", ".join(f"{name} {value}" for name, value in sampler.PLANS[plan].items()) or "temperature 1"
+        settings = "greedy" if plan == "greedy" else settings
+        peer = "torch.argmax" if plan == "greedy" else "transformers"
+        for impl in ("fastgen", *lower):
+            level = f", {impl.removeprefix('fastgen-')} forced" if impl != "fastgen" else ""
+            for kind in ("random", "peaked"):
+                ours, theirs = (sampler.peer(one, plan, kind, vocab) for one in (impl, "transformers"))
+                yield row(f"one token of {vocab:,}, {settings}, {kind} row{level}", peer, paired(ours, theirs))
+    for kind in ("random", "peaked"):
+        pair = paired(sampler.peer("top_p", "top_p", kind, vocab), sampler.peer("max", "top_p", kind, vocab))
+        yield (
+            f"top_p 0.95 against one max pass over the row, {kind} row",
+            duration(pair.ours),
+            duration(pair.theirs),
+            "fastgen's max",
+            f"{1 / pair.ratio:.1f} passes",
+        )
 
 
 def kernels_rows() -> Iterator[Row]:

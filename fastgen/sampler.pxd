@@ -33,3 +33,5 @@ cdef class Sampler:
     cdef size_t first_of(self, fg_dtype dtype, const void *row, size_t count, float score) noexcept nogil
     cdef size_t locate(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *domain,
                        double target) noexcept nogil
+    cdef bint is_in_nucleus(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *before, double limit,
+                            double *held) noexcept nogil

@@ -9,8 +9,8 @@ is ever computed. The passes over a row:
 2. *cut*, for top-k: reads the few blocks that can hold one of the k largest.
 3. *mass*: the softmax denominator over the prefix, and the sums of its blocks of 256. One uniform number then selects a
    block by its sum and a token in it by its weight.
-4. *check*, for top-p: the mass of the tokens before the drawn one. Below top_p of the whole, it is in the nucleus.
-   Otherwise the nucleus lies wholly before it, so the draw is repeated there with a fresh number. What comes out is
+4. *check*, for top-p: the mass of the tokens before the drawn one, as far as the answer needs it, mostly a small part
+   of the row. Below top_p of the whole, the token is in the nucleus. Otherwise the nucleus lies wholly before it, so the draw is repeated there with a fresh number. What comes out is
    distributed as the renormalized nucleus, exactly; the expected number of rounds is at most 1 + ln(1 / top_p).
 
 Step 4 is rejection sampling with a shrinking domain, after Z. Ye et al., "Sorting-Free GPU Kernels for LLM Sampling",
@@ -41,6 +41,9 @@ cdef extern from "base/fpenv.h" nogil:
 
 cdef extern from "base/random.h" nogil:
     enum: FG_PURPOSE_SAMPLE
+
+cdef enum:
+    CHECKED_BLOCKS = 16     # of a row between two looks whether the answer is known
 
 cdef extern from "kernels/logits.h" nogil:
     size_t fg_block_count(size_t count)
@@ -259,7 +262,7 @@ cdef class Sampler:
 
     cdef size_t draw(self, fg_dtype dtype, const void *row, size_t count, float largest, uint32_t choice,
                      uint32_t position) noexcept nogil:
-        cdef fg_domain domain = fg_whole_row(largest, self.temperature, count), before
+        cdef fg_domain domain = fg_whole_row(largest, self.temperature, count)
         cdef double total, held, limit, floor
         cdef uint32_t attempt = 0
         cdef size_t token
@@ -275,16 +278,40 @@ cdef class Sampler:
         while True:
             token = self.locate(dtype, row, count, &domain,
                                 held * uniform_at(self._seed, choice, position, FG_PURPOSE_SAMPLE, attempt))
-            if self.top_p >= 1.0:
+            domain.bound, domain.ties = score_at(dtype, row, token), token      # what comes before the token
+            if self.top_p >= 1.0 or self.is_in_nucleus(dtype, row, count, &domain, limit, &held):
                 return token
-            before = domain
-            before.bound, before.ties = score_at(dtype, row, token), token
-            held = mass(dtype, row, count, self.lane_maxima, &before, self.next_block_mass)
-            if held < limit:
-                return token
-            domain = before
             self.block_mass, self.next_block_mass = self.next_block_mass, self.block_mass
             attempt += 1
+
+    cdef bint is_in_nucleus(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *before, double limit,
+                            double *held) noexcept nogil:
+        """Return whether the mass of the tokens before the drawn one is below `limit`.
+
+        The draw was from blocks with the sums `block_mass`, together `held`. What of them does not come before the token
+        adds up as the row is read: once it exceeds ``held - limit``, the rest can't matter. A token drawn from a nucleus
+        of 0.95 so costs a fifth of a pass on average, the integral of 0.05 / q over q. If the answer is no, `held` and
+        `next_block_mass` are those of the tokens before the token.
+        """
+        cdef fg_domain part = before[0]
+        cdef double spare = held[0] - limit, left = 0.0, sum_before = 0.0, chunk
+        cdef size_t first = 0, block, blocks = fg_block_count(count), start
+        if spare < 0.0:
+            return True
+        while first < blocks:
+            start = first * FG_BLOCK
+            part.ties = before.ties - start if before.ties > start else 0
+            chunk = mass(dtype, row_at(dtype, row, start), min(count - start, <size_t>CHECKED_BLOCKS * FG_BLOCK),
+                         self.lane_maxima + first * FG_LANES, &part, self.next_block_mass + first)
+            sum_before += chunk
+            for block in range(first, min(first + <size_t>CHECKED_BLOCKS, blocks)):
+                left += self.block_mass[block]
+            left -= chunk
+            first += CHECKED_BLOCKS
+            if left > spare:
+                return True
+        held[0] = sum_before
+        return sum_before < limit
 
     cdef size_t locate(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *domain,
                        double target) noexcept nogil:

@@ -136,7 +136,7 @@ class Terminal:
         return before
 
     def interrupt_until(self, wanted: str) -> None:
-        """Press Ctrl-C until a text appears: Python may miss one that comes just before it begins to wait for a line."""
+        """Press Ctrl-C until a text appears: Python may miss one that comes just before it waits for a line."""
         for _ in range(20):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(AssertionError):
