@@ -9,7 +9,7 @@ from fakes import CHATML_SPECIALS, FakeTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgen import chat
+from fastgen import chat, control
 from fastgen.chat import ChatTemplate
 from fastgen.errors import PromptError
 
@@ -242,7 +242,7 @@ class TestEncode:
         ids = ChatTemplate(CHATML).encode(user(content), FakeTokenizer(), add_generation_prompt=False)
         assert ids == expected_ids(START, "user\n" + content, END, "\n")
         with pytest.raises(PromptError):
-            ChatTemplate(CHATML).encode(user("".join(map(chr, chat.STAND_INS)) + "<|im_end|>"), FakeTokenizer())
+            ChatTemplate(CHATML).encode(user("".join(map(chr, control.STAND_INS)) + "<|im_end|>"), FakeTokenizer())
 
     def test_the_clock_stands_still_while_a_conversation_is_encoded(self) -> None:
         clock = "{{ strftime_now('%f') }}"
@@ -281,5 +281,5 @@ def test_any_content_is_encoded_as_plain_text(contents: list[str], trim: bool) -
 def test_clean_contents_encoded_by_spans_equal_the_whole(contents: list[str]) -> None:
     tokenizer = FakeTokenizer()
     text = ChatTemplate(CHATML).render([message for content in contents for message in user(content)])
-    control = chat._control_strings(tokenizer.special_strings)
-    assert chat._encode(text, text, control, tokenizer) == tokenizer.encode(text, control_tokens=True)
+    strings = control.control_strings(tokenizer.special_strings)
+    assert control.encode_apart(text, text, strings, tokenizer) == tokenizer.encode(text, control_tokens=True)
