@@ -32,7 +32,7 @@ lint: $(STAMPS)/lint $(STAMPS)/package  ## ruff, mypy, cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint fastgen
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint fastgen  # it runs pycodestyle by name
 
 format: $(STAMPS)/lint  ## let ruff format the Python files
 	$(BIN)/ruff format .
