@@ -10,8 +10,9 @@ is ever computed. The passes over a row:
 3. *mass*: the softmax denominator over the prefix, and the sums of its blocks of 256. One uniform number then selects a
    block by its sum and a token in it by its weight.
 4. *check*, for top-p: the mass of the tokens before the drawn one, as far as the answer needs it, mostly a small part
-   of the row. Below top_p of the whole, the token is in the nucleus. Otherwise the nucleus lies wholly before it, so the draw is repeated there with a fresh number. What comes out is
-   distributed as the renormalized nucleus, exactly; the expected number of rounds is at most 1 + ln(1 / top_p).
+   of the row. Below top_p of the whole, the token is in the nucleus. Otherwise the nucleus lies wholly before it, so the
+   draw is repeated there with a fresh number. What comes out is distributed as the renormalized nucleus, exactly; the
+   expected number of rounds is at most 1 + ln(1 / top_p).
 
 Step 4 is rejection sampling with a shrinking domain, after Z. Ye et al., "Sorting-Free GPU Kernels for LLM Sampling",
 FlashInfer blog, 2025. Passes 3 and 4 skip blocks whose maximum lies outside the prefix: peaked rows are hardly read.
@@ -288,10 +289,10 @@ cdef class Sampler:
                             double *held) noexcept nogil:
         """Return whether the mass of the tokens before the drawn one is below `limit`.
 
-        The draw was from blocks with the sums `block_mass`, together `held`. What of them does not come before the token
-        adds up as the row is read: once it exceeds ``held - limit``, the rest can't matter. A token drawn from a nucleus
-        of 0.95 so costs a fifth of a pass on average, the integral of 0.05 / q over q. If the answer is no, `held` and
-        `next_block_mass` are those of the tokens before the token.
+        The draw was from blocks with the sums `block_mass`, together `held`. What of them does not come before the
+        token adds up as the row is read: once it exceeds ``held - limit``, the rest can't matter. So a token drawn from
+        a nucleus of 0.95 costs a fifth of a pass on average: the integral of 0.05 / q over q. If the answer is no,
+        `held` and `next_block_mass` are those of the tokens before the token.
         """
         cdef fg_domain part = before[0]
         cdef double spare = held[0] - limit, left = 0.0, sum_before = 0.0, chunk
