@@ -11,8 +11,8 @@ is ever computed. The passes over a row:
    block by its sum and a token in it by its weight.
 4. *check*, for top-p: the mass of the tokens before the drawn one, as far as the answer needs it, mostly a small part
    of the row. Below top_p of the whole, the token is in the nucleus. Otherwise the nucleus lies wholly before it, so
-   the draw is repeated there with a fresh number. What comes out is distributed as the renormalized nucleus, exactly; the
-   expected number of rounds is at most 1 + ln(1 / top_p).
+   the draw is repeated there with a fresh number. What comes out is distributed as the renormalized nucleus, exactly;
+   the expected number of rounds is at most 1 + ln(1 / top_p).
 
 Step 4 is rejection sampling with a shrinking domain, after Z. Ye et al., "Sorting-Free GPU Kernels for LLM Sampling",
 FlashInfer blog, 2025. Passes 3 and 4 skip blocks whose maximum lies outside the prefix: peaked rows are hardly read.
