@@ -69,10 +69,17 @@ def sampler_rows() -> Iterator[Row]:
 
 
 def kernels_rows() -> Iterator[Row]:
+    vocab = 128_256
+    levels = [f"fastgen-{level}" for level in cpu.detected()[1:]]
     for operation in logits.OPERATIONS:
-        for peer in ("numpy", "torch", "fastgen-scalar"):
-            pair = paired(*(logits.peer(impl, operation, 128_256) for impl in ("fastgen", peer)))
-            yield row(f"{operation} of 128,256 logits", peer, pair)
+        for ours, theirs in [
+            *((level, "fastgen-scalar") for level in levels),
+            ("fastgen", "numpy"),
+            ("fastgen", "torch"),
+        ]:
+            pair = paired(*(logits.peer(impl, operation, vocab) for impl in (ours, theirs)))
+            level = level_of(ours)
+            yield row(f"{operation} of {vocab:,} logits, {level}", theirs.removeprefix("fastgen-"), pair)
 
 
 def quant_rows() -> Iterator[Row]:

@@ -59,6 +59,7 @@ CODES: Final[Mapping[str, Code]] = {
     "overloaded": Code("shed", 429, "more work than the configured limits admit"),
     "timeout": Code("retry", 408, "the deadline passed first"),
     "cancelled": Code("request", 499, "the caller cancelled the generation"),
+    "concurrent_use": Code("bug", 500, "two threads used an object at a time that serves one"),
     "forked": Code("bug", 500, "an object of the parent process was used after fork()"),
     "internal_error": Code("bug", 500, "a fault of fastgen itself"),
 }

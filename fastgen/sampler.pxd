@@ -13,6 +13,7 @@ cdef class Sampler:
     cdef readonly object vocab_size
     cdef uint64_t _seed
     cdef uint32_t _position, _choice
+    cdef bint busy                  # a call is running; others are refused, for they would share its scratch
     cdef double temperature, top_p, min_p
     cdef size_t top_k
     # scratch for rows of up to `capacity` scores
@@ -22,6 +23,7 @@ cdef class Sampler:
     cdef double *next_block_mass
     cdef fg_cut_room room
 
+    cdef object sample_row(self, Rows rows)
     cdef object sample_batch(self, Rows rows, object out)
     cdef int raise_faults(self, Rows rows, object tokens) except -1
     cdef void release(self) noexcept

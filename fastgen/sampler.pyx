@@ -26,7 +26,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from fastgen.errors import InvalidParameterError, LogitsError
+from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
 from fastgen.kernels.logits cimport (
     FG_BLOCK, FG_LANES, cut, cut_capacity, fg_domain, fg_whole_row, find, mass, no_candidates, nonfinite, row_at, scan,
     score_at, weigh,
@@ -142,20 +142,30 @@ cdef class Sampler:
             ``logits_nonfinite`` (NaN or +inf; names row, step, first index and counts), ``no_candidates`` (every logit
             is -inf), or ``logits_invalid`` (shape, dtype, device, layout). In a batch all other rows are sampled first:
             ``error.tokens`` holds them, -1 where a row failed, and ``error.rows`` one error for each of those.
+        FastgenError
+            ``concurrent_use``: another thread is inside this sampler.
         """
         cdef Rows rows = borrow(logits)
-        cdef size_t token
-        cdef Fault fault
-        cdef fg_fpenv mode
         if self.vocab_size is not None and rows.count != <size_t>self.vocab_size:
             raise LogitsError("rows of logits have a wrong length", code="logits_invalid", expected=self.vocab_size,
                               found=rows.count)
-        if rows.count > self.capacity:
-            self.reserve(rows.count)
-        if rows.is_batch:
-            return self.sample_batch(rows, out)
-        if out is not None:
+        if out is not None and not rows.is_batch:
             raise InvalidParameterError("out is for batches of rows")
+        if self.busy:
+            raise FastgenError("two threads use one sampler at a time", code="concurrent_use",
+                               hint="give each thread a sampler of its own")
+        self.busy = True
+        try:
+            if rows.count > self.capacity:
+                self.reserve(rows.count)
+            return self.sample_batch(rows, out) if rows.is_batch else self.sample_row(rows)
+        finally:
+            self.busy = False
+
+    cdef object sample_row(self, Rows rows):
+        cdef size_t token
+        cdef Fault fault
+        cdef fg_fpenv mode
         with nogil:
             mode = fg_fpenv_enter()
             fault = self.pick(rows.dtype, rows.data, rows.count, self._choice, self._position, &token)

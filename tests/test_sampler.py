@@ -6,6 +6,7 @@ import array
 import copy
 import pickle
 import sys
+import threading
 import tracemalloc
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from lending import DTYPES, INFINITY, NANS, lend, pack, widen
 
 from fastgen import cpu
-from fastgen.errors import InvalidParameterError, LogitsError
+from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
 from fastgen.params import SamplingParams
 from fastgen.random import uniform
 from fastgen.sampler import Sampler
@@ -538,3 +539,27 @@ def test_memory_is_bounded(k: int) -> None:
         tracemalloc.stop()
     assert sampler.vocab_size == 128_000
     assert size < 500 * (80 + 12) + min(3 * 1024 * k, 12 * 128_000) + 2000
+
+
+def test_two_threads_in_one_sampler_are_told_apart() -> None:
+    """Scratch is shared, so a second call while one runs is refused; nothing is lost and nothing crashes."""
+    sampler = Sampler(SamplingParams(seed=1, top_p=0.9))
+    rows = np.zeros((64, 100_000), np.float32)
+    outcomes: list[str] = []
+
+    def work(count: int) -> None:
+        for _ in range(20):
+            try:
+                sampler.sample(rows[:, :count])
+                outcomes.append("sampled")
+            except FastgenError as error:
+                outcomes.append(error.code)
+
+    threads = [threading.Thread(target=work, args=(count,)) for count in (100_000, 50_000, 1_000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 60
+    assert set(outcomes) == {"sampled", "concurrent_use"}
+    assert 0 <= sampler.sample(rows[0]) < 100_000
