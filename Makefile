@@ -23,7 +23,7 @@ help:  ## show this text
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: $(STAMPS)/demo-model $(STAMPS)/package  ## install, then generate text with the demo model
-	$(BIN)/fastgen generate "$(PROMPT)" --max-tokens 64 --stats
+	$(BIN)/fastgen generate "$(PROMPT)" --max-tokens 64 --temp 0.2 --top-p 0.9 --seed 1 --stats
 
 test: $(STAMPS)/test $(STAMPS)/demo-model  ## install what tests need and run all of them; no network after that
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
