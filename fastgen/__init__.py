@@ -14,6 +14,7 @@ from fastgen._version import __version__
 
 if _TYPE_CHECKING:
     from fastgen import cpu as cpu
+    from fastgen.batch import SamplerBatch as SamplerBatch
     from fastgen.chat import ChatTemplate as ChatTemplate
     from fastgen.detokenizer import Detokenizer as Detokenizer
     from fastgen.engine import EngineConfig as EngineConfig
@@ -33,6 +34,8 @@ if _TYPE_CHECKING:
     from fastgen.errors import StreamClosedError as StreamClosedError
     from fastgen.errors import UnknownParameterError as UnknownParameterError
     from fastgen.generator import Generator as Generator
+    from fastgen.grammar import Grammar as Grammar
+    from fastgen.logprobs import TokenLogprobs as TokenLogprobs
     from fastgen.oneline import generate as generate
     from fastgen.oneline import stream as stream
     from fastgen.output import GenerationOutput as GenerationOutput
@@ -56,6 +59,7 @@ _WHERE = {
     "GenerationOutput": "output",
     "GenerationTimeout": "errors",
     "Generator": "generator",
+    "Grammar": "grammar",
     "InvalidParameterError": "errors",
     "LogitsError": "errors",
     "MissingDependencyError": "errors",
@@ -64,9 +68,11 @@ _WHERE = {
     "Piece": "output",
     "PromptError": "errors",
     "Sampler": "sampler",
+    "SamplerBatch": "batch",
     "SamplingParams": "params",
     "StopMatcher": "stop",
     "StreamClosedError": "errors",
+    "TokenLogprobs": "logprobs",
     "UnknownParameterError": "errors",
     "generate": "oneline",
     "load_tokenizer": "tokenizer",

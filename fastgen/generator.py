@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,12 +18,15 @@ from fastgen.errors import (
     PromptError,
     StreamClosedError,
 )
+from fastgen.grammar import Grammar
 from fastgen.lane import Lane
 from fastgen.models.contract import CausalLM
 from fastgen.models.step import StepModel
 from fastgen.output import GenerationOutput, Piece
 from fastgen.params import SamplingParams
+from fastgen.sampler import Workspace
 from fastgen.tokenizer import Tokenizer, from_transformers
+from fastgen.words import with_token_ids
 
 if TYPE_CHECKING:
     from fastgen.models.checkpoint import ModelInfo
@@ -146,14 +152,15 @@ class Generator:
             The model's logits can't be sampled from. With a list of prompts nothing is raised for that: the output that
             it concerns has ``finish_reason == "error"`` and the error in ``error``, and the others go on.
         """
-        lanes, single = self._lanes(prompt, params, overrides)
-        outputs: list[GenerationOutput | None] = [None] * len(lanes)
-        for piece in self._run(lanes):
+        chosen, single = self._requests(prompt, params, overrides)
+        choices: list[list[GenerationOutput]] = [[] for _ in chosen]
+        for piece in self._run(self._lanes(chosen)):
             if piece.output is not None:
-                outputs[piece.index] = piece.output
+                choices[piece.index].append(piece.output)
+        outputs = [_joined(some, one.params) for some, one in zip(choices, chosen, strict=True)]
         if not single:
             return outputs
-        output = cast("GenerationOutput", outputs[0])
+        output = outputs[0]
         if output.error is not None:
             raise output.error
         return output
@@ -168,10 +175,13 @@ class Generator:
 
         Pieces of several prompts interleave; ``piece.index`` tells them apart. The last piece of each carries its
         output. Arguments are checked at once, the work is done while the iterator runs, and closing it (or leaving the
-        loop) ends it.
+        loop) ends it. With ``n`` more than 1, ``piece.choice`` tells a prompt's continuations apart; ``best_of`` can't
+        be streamed.
         """
-        lanes, single = self._lanes(prompt, params, overrides)
-        return self._pieces(lanes, single)
+        chosen, single = self._requests(prompt, params, overrides)
+        if any(one.params.best_of is not None for one in chosen):
+            raise InvalidParameterError("best_of can't be streamed", parameter="best_of", hint="use n, or generate()")
+        return self._pieces(self._lanes(chosen), single)
 
     def chat(
         self, messages: Sequence[Message], params: SamplingParams | None = None, **overrides: Any
@@ -208,19 +218,37 @@ class Generator:
                 raise piece.output.error
             yield piece
 
-    def _lanes(
+    def _requests(
         self,
         prompt: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] | None,
         overrides: Mapping[str, Any],
-    ) -> tuple[list[Lane], bool]:
-        """Check everything at the door; return the lanes, and whether a single prompt was given."""
+    ) -> tuple[list[_Request], bool]:
+        """Check everything at the door; return what is asked for, and whether a single prompt was given."""
         if self._closed:
             raise StreamClosedError("the generator is closed")
         prompts, single = _listed(prompt)
         chosen = self._params(params, overrides, len(prompts))
         ids = [self._encode(one, index) for index, one in enumerate(prompts)]
-        return [self._lane(one, chosen[index], index) for index, one in enumerate(ids)], single
+        return [self._request(one, chosen[index], index) for index, one in enumerate(ids)], single
+
+    def _lanes(self, requests: list[_Request]) -> list[Lane]:
+        """Return a lane for each continuation; they share the samplers' scratch memory."""
+        workspace = Workspace()
+        return [
+            Lane(
+                one.prompt_ids,
+                params,
+                self.tokenizer,
+                one.limit,
+                index,
+                choice,
+                grammar=None if one.grammar is None else one.grammar.matcher(self.tokenizer.vocab_size),
+                workspace=workspace,
+            )
+            for index, one in enumerate(requests)
+            for choice, params in enumerate(one.children)
+        ]
 
     def _params(
         self, params: SamplingParams | Sequence[SamplingParams] | None, overrides: Mapping[str, Any], count: int
@@ -280,7 +308,7 @@ class Generator:
             )
         return token
 
-    def _lane(self, ids: list[int], params: SamplingParams, index: int) -> Lane:
+    def _request(self, ids: list[int], params: SamplingParams, index: int) -> _Request:
         room = self.model.max_positions - len(ids)
         if room < 1:
             raise ContextLengthError(
@@ -290,14 +318,19 @@ class Generator:
                 prompt_tokens=len(ids),
                 context=self.model.max_positions,
             )
-        if bad := [token for token in params.stop_token_ids if token >= self.tokenizer.vocab_size]:
-            raise InvalidParameterError(
-                "a stop token id is outside the vocabulary",
-                code="token_out_of_range",
-                token=bad[0],
-                vocab_size=self.tokenizer.vocab_size,
-            )
-        return Lane(ids, params, self.tokenizer, min(params.max_tokens or room, room), index)
+        params = with_token_ids(params, self.tokenizer)
+        vocab_size = self.tokenizer.vocab_size
+        for name, token in _named_ids(params):
+            if token >= vocab_size:
+                raise InvalidParameterError(
+                    "a token id is outside the vocabulary",
+                    code="token_out_of_range",
+                    parameter=name,
+                    token=token,
+                    vocab_size=vocab_size,
+                )
+        grammar = Grammar.from_params(params, self.tokenizer)
+        return _Request(ids, params, min(params.max_tokens or room, room), grammar)
 
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
@@ -314,6 +347,50 @@ class Generator:
 
     def _spelling(self, token: int | None) -> str:
         return "" if token is None else self.tokenizer.token_bytes(token).decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One prompt, checked: what its lanes are made of."""
+
+    prompt_ids: list[int]
+    params: SamplingParams
+    limit: int
+    grammar: Grammar | None
+
+    @property
+    def children(self) -> tuple[SamplingParams, ...]:
+        """The parameters of each continuation; to choose the best ones, their log-probabilities are needed."""
+        if self.params.best_of is None or self.params.logprobs is not None:
+            return self.params.children()
+        return self.params.replace(logprobs=0).children()
+
+
+def _joined(outputs: list[GenerationOutput], params: SamplingParams) -> GenerationOutput:
+    """Return a prompt's continuations as one output: the first, or the best, with all of them in `choices`."""
+    outputs.sort(key=lambda output: output.choice)
+    if params.best_of is not None:
+        # by the mean log-probability of a token, so that length is neither good nor bad; what failed comes last
+        outputs.sort(key=lambda output: -_mean_logprob(output))
+        del outputs[params.n :]
+        if params.logprobs is None:
+            outputs = [dataclasses.replace(output, logprobs=None) for output in outputs]
+    if params.n == 1:
+        return outputs[0]
+    return dataclasses.replace(outputs[0], choices=tuple(outputs))
+
+
+def _mean_logprob(output: GenerationOutput) -> float:
+    total = output.cumulative_logprob
+    return total / len(output.token_ids) if total is not None and output.token_ids and not output.error else -math.inf
+
+
+def _named_ids(params: SamplingParams) -> Iterator[tuple[str, int]]:
+    """Yield every token id in the parameters with the name of its parameter."""
+    for name in ("stop_token_ids", "allowed_token_ids", "suppress_tokens"):
+        yield from ((name, token) for token in getattr(params, name) or ())
+    yield from (("logit_bias", token) for token, _ in params.logit_bias or ())
+    yield from (("bad_words", token) for word in params.bad_words for token in word if isinstance(token, int))
 
 
 def _as_model(model: CausalLM | Callable[..., Any]) -> CausalLM:

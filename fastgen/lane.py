@@ -8,9 +8,11 @@ from typing import Any
 
 from fastgen.detokenizer import Detokenizer
 from fastgen.errors import FastgenError, LogitsError
+from fastgen.grammar import Matcher
+from fastgen.logprobs import TokenLogprobs
 from fastgen.output import FINISH_REASONS, GenerationOutput, Piece, Timings, Usage
 from fastgen.params import SamplingParams
-from fastgen.sampler import Sampler
+from fastgen.sampler import Sampler, Workspace
 from fastgen.stop import StopMatcher
 from fastgen.tokenizer import Tokenizer
 
@@ -28,21 +30,41 @@ class Lane:
     tokenizer : Tokenizer
     limit : int
         Most tokens the model's context leaves room for, at least 1.
-    index : int
-        Place of the prompt in its call.
+    index, choice : int
+        Place of the prompt in its call, and which of the prompt's continuations this is.
+    grammar : Matcher, optional
+        What the text must follow.
+    workspace : Workspace, optional
+        Scratch memory of the sampler, shared with other lanes of the same thread.
     """
 
     def __init__(
-        self, prompt_ids: Sequence[int], params: SamplingParams, tokenizer: Tokenizer, limit: int, index: int = 0
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        tokenizer: Tokenizer,
+        limit: int,
+        index: int = 0,
+        choice: int = 0,
+        *,
+        grammar: Matcher | None = None,
+        workspace: Workspace | None = None,
     ) -> None:
         self.prompt_ids = prompt_ids
         self.params = params
         self.index = index
+        self.choice = choice
         self.prefilled = 0  # prompt tokens that the model has seen
         self.token_ids: list[int] = []
         self.finish_detail: str | None = None
         self.error: FastgenError | None = None
-        self._sampler = Sampler(params)
+        self._sampler = Sampler(params, tokenizer.vocab_size, eos_ids=tokenizer.eos_ids, workspace=workspace)
+        self._sampler.observe(prompt_ids, prompt=True)
+        self._grammar = grammar
+        self._mask = None if grammar is None else grammar.row()
+        self._logprobs: list[TokenLogprobs] | None = None
+        if params.logprobs is not None or params.entropy:
+            self._logprobs = []
         self._detokenizer = Detokenizer(tokenizer, params.skip_special_tokens)
         self._matcher = StopMatcher(params.stop, include=params.include_stop_str_in_output) if params.stop else None
         self._eos_ids = frozenset() if params.ignore_eos else frozenset(tokenizer.eos_ids)
@@ -71,9 +93,11 @@ class Lane:
     def step(self, logits: Any) -> Piece | None:
         """Choose the next token from a row of logits; return a piece if there is text or the sequence has ended."""
         try:
-            token = self._sampler.sample(logits)
+            token = self._choose(logits)
         except LogitsError as error:
             error.details["row"] = self.index
+            return self.fail(error)
+        except FastgenError as error:
             return self.fail(error)
         if not self.token_ids:
             self._first_token = time.perf_counter()
@@ -87,9 +111,23 @@ class Lane:
         text = self._match(self._detokenizer.push(token))
         if self.finished:
             return self._last_piece(text)
+        if self._grammar is not None and self._grammar.finished:
+            return self._finish("grammar", text)
         if len(self.token_ids) == self._limit:
             return self._finish("max_tokens" if self._limit == self.params.max_tokens else "context", text)
         return self._piece(text) if text else None
+
+    def _choose(self, logits: Any) -> int:
+        """Return a token that the grammar allows, and take note of it."""
+        if self._grammar is not None and self._mask is not None:
+            self._grammar.fill(self._mask)
+        token: int = self._sampler.sample(logits, mask=self._mask)
+        self._sampler.observe(token, prompt=False)
+        if self._grammar is not None:
+            self._grammar.accept(token)
+        if self._logprobs is not None:
+            self._logprobs += self._sampler.logprobs
+        return token
 
     def fail(self, error: FastgenError) -> Piece:
         """End the sequence with an error; the text so far stays."""
@@ -101,8 +139,8 @@ class Lane:
         return self._finish("cancelled")
 
     def _match(self, text: str) -> str:
-        """Pass text through the stop matcher; a completed stop string ends the sequence."""
-        if self._matcher is None or not text:
+        """Pass text through the stop matcher; a stop string ends the sequence, if not within `min_tokens`."""
+        if self._matcher is None or not text or len(self.token_ids) <= self.params.min_tokens:
             return text
         match = self._matcher.feed(text)
         if match.stopped:
@@ -119,18 +157,20 @@ class Lane:
         return self._last_piece(text)
 
     def _piece(self, text: str) -> Piece:
-        return Piece(text, self._take(text), self.index)
+        tokens, logprobs = self._take(text)
+        return Piece(text, tokens, self.index, logprobs, choice=self.choice)
 
-    def _take(self, text: str) -> tuple[int, ...]:
-        """Record text as given out; return the tokens that no piece has carried yet."""
+    def _take(self, text: str) -> tuple[tuple[int, ...], tuple[TokenLogprobs, ...] | None]:
+        """Record text as given out; return the tokens that no piece has carried yet, with their log-probabilities."""
         tokens = tuple(self.token_ids[self._reported :])
+        logprobs = None if self._logprobs is None else tuple(self._logprobs[self._reported :])
         self._reported = len(self.token_ids)
         self._texts.append(text)
-        return tokens
+        return tokens, logprobs
 
     def _last_piece(self, text: str) -> Piece:
         self._end = time.perf_counter()
-        tokens = self._take(text)
+        tokens, logprobs = self._take(text)
         detail = str(self.finish_detail)
         output = GenerationOutput(
             text="".join(self._texts),
@@ -143,9 +183,12 @@ class Lane:
             timings=self._timings(),
             params=self.params,
             index=self.index,
+            logprobs=None if self._logprobs is None else tuple(self._logprobs),
+            choice=self.choice,
             error=self.error,
         )
-        return Piece(text, tokens, self.index, None, output.finish_reason, detail, output.stop_reason, output)
+        reason = output.finish_reason
+        return Piece(text, tokens, self.index, logprobs, reason, detail, output.stop_reason, output, self.choice)
 
     def _timings(self) -> Timings:
         first = self._first_token if self.token_ids else self._end

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from fastgen.errors import FastgenError
+from fastgen.logprobs import TokenLogprobs
 from fastgen.params import SamplingParams
 
 __all__ = ["FINISH_REASONS", "GenerationOutput", "Piece", "Timings", "Usage"]
@@ -17,6 +18,7 @@ FINISH_REASONS: Final = {
     "stop_string": "stop",
     "max_tokens": "length",
     "context": "length",
+    "grammar": "stop",
     "cancelled": "abort",
 }
 
@@ -75,7 +77,8 @@ class GenerationOutput:
     finish_reason : str
         ``stop``, ``length``, ``abort`` or ``error``.
     finish_detail : str
-        ``eos``, ``stop_token``, ``stop_string``, ``max_tokens``, ``context``, ``cancelled`` or an error code.
+        ``eos``, ``stop_token``, ``stop_string``, ``grammar`` (the text is complete), ``max_tokens``, ``context``,
+        ``cancelled`` or an error code.
     stop_reason : str or int, optional
         The stop string or the stop token id that ended the sequence.
     seed : int
@@ -84,6 +87,13 @@ class GenerationOutput:
         The parameters in effect, the checkpoint's defaults included.
     index : int
         Place of the prompt in the call.
+    logprobs : tuple of TokenLogprobs, optional
+        One for each token, if `params.logprobs` or `params.entropy` asked for them.
+    choice : int
+        Which of the prompt's `n` continuations this is.
+    choices : tuple of GenerationOutput
+        All continuations of the prompt, this one included, where `n` is more than 1: in the order of their seeds, or
+        with ``best_of`` the best ones first.
     error : FastgenError, optional
         What ended the sequence if `finish_reason` is ``error``.
     """
@@ -98,8 +108,17 @@ class GenerationOutput:
     timings: Timings
     params: SamplingParams
     index: int = 0
-    logprobs: Any = None
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+    choice: int = 0
+    choices: tuple[GenerationOutput, ...] = field(default=(), repr=False)
     error: FastgenError | None = field(default=None, compare=False)
+
+    @property
+    def cumulative_logprob(self) -> float | None:
+        """The sum of the tokens' log-probabilities, if `params.logprobs` asked for them."""
+        if self.logprobs is None or any(one.logprob is None for one in self.logprobs):
+            return None
+        return sum(one.logprob for one in self.logprobs if one.logprob is not None)
 
     def __str__(self) -> str:
         return self.text
@@ -118,8 +137,10 @@ class Piece:
         May be empty in the last piece only.
     token_ids : tuple of int
         The tokens generated since the piece before.
-    index : int
-        Place of the prompt in the call.
+    index, choice : int
+        Place of the prompt in the call, and which of its `n` continuations this belongs to.
+    logprobs : tuple of TokenLogprobs, optional
+        One for each of the tokens.
     finish_reason, finish_detail, stop_reason
         As in `GenerationOutput`; None but in the last piece.
     output : GenerationOutput, optional
@@ -129,8 +150,9 @@ class Piece:
     text: str
     token_ids: tuple[int, ...]
     index: int = 0
-    logprobs: Any = None
+    logprobs: tuple[TokenLogprobs, ...] | None = None
     finish_reason: str | None = None
     finish_detail: str | None = None
     stop_reason: str | int | None = None
     output: GenerationOutput | None = None
+    choice: int = 0

@@ -1,39 +1,148 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from fastgen.kernels.logits cimport fg_cut_room, fg_domain
+from fastgen.kernels.logits cimport fg_logits_kernels
 from fastgen.kernels.rows cimport Rows, fg_dtype
 
-cdef enum Fault:
-    FAULT_NONE = 0
-    FAULT_NONFINITE = 1
-    FAULT_NO_CANDIDATES = 2
+cdef extern from "sampler.h" nogil:
+    enum: FG_LOGPROBS_NONE
+    ctypedef struct fg_op:
+        int kind, flags
+        double a, b, c
+    ctypedef struct fg_plan:
+        fg_op *ops
+        int count, greedy, replay, logprobs, entropy, mask_nan
+        int mode
+    ctypedef struct fg_candidate:
+        pass
+    ctypedef struct fg_list:
+        size_t capacity
+        float *scores
+        float *weights
+        float *groups
+        uint32_t *ids
+        uint32_t *order
+        uint64_t *keys
+        uint64_t *other_keys
+    ctypedef struct fg_workspace:
+        size_t capacity
+        float *lane_maxima
+        float *cleansed
+        double *block_mass
+        double *other_mass
+        uint32_t *mask
+        uint32_t *patch_starts
+        fg_candidate *candidates
+        fg_list list
+    ctypedef struct fg_report:
+        int failed
+        uint32_t id
+        double token, entropy, probability
+        size_t count
+        uint32_t *ids
+        float *values
+    ctypedef struct fg_edit:
+        int32_t id
+        float bias
+    ctypedef struct fg_edits:
+        fg_edit *slots
+        size_t capacity, used
+        float repetition, presence, frequency
+        int raises
+    ctypedef struct fg_passes:
+        uint64_t scanned, weighed, filtered, lifted, visited
+    ctypedef struct fg_mt19937:
+        pass
+    ctypedef struct fg_replay:
+        fg_mt19937 token, xtc
+    ctypedef struct fg_sampler:
+        fg_plan plan
+        uint64_t seed
+        fg_edits edits
+        uint32_t *patch_ids
+        float *patch_scores
+        const uint32_t *allowed
+        double mu
+        fg_replay *generators
+        fg_passes passes
+        uint64_t masked
+    ctypedef enum fg_fault:
+        FG_FAULT_NONE
+        FG_FAULT_NONFINITE
+        FG_FAULT_NO_CANDIDATES
+    ctypedef struct fg_row:
+        const fg_logits_kernels *kernels
+        const void *data
+        fg_dtype dtype
+        size_t count
+        const uint32_t *mask
+        uint32_t choice, position
+        double total
+
+cdef extern from "sampler/history.h" nogil:
+    ctypedef struct fg_sequences:
+        const int32_t *ids
+        const uint32_t *starts
+        size_t count
+    ctypedef struct fg_ngrams:
+        size_t size
+        uint32_t *heads
+        uint32_t *links
+        uint32_t heads_count
+    ctypedef struct fg_history:
+        int32_t *tokens
+        size_t length, prompt, capacity, min_tokens
+        int64_t repetition_window, frequency_window, dry_window
+        int repetition_counts_prompt, frequency_counts_prompt
+        fg_ngrams ngrams, repeats
+        double dry_multiplier, dry_base
+        fg_sequences breakers, bad_words, ends
+
+
+cdef class Workspace:
+    """Memory for one row at a time. One thread uses it at a time; samplers may share it."""
+
+    cdef fg_workspace c
+
+    cdef int reserve(self, size_t count, size_t k, bint cleansed, bint candidates) except -1
+    cdef void release(self) noexcept
+
 
 cdef class Sampler:
-    cdef readonly object params
-    cdef readonly object vocab_size
-    cdef uint64_t _seed
+    cdef readonly object params, plan, vocab_size
+    cdef fg_sampler c
+    cdef fg_history history
     cdef uint32_t _position, _choice
     cdef bint busy                  # a call is running; others are refused, for they would share its scratch
-    cdef double temperature, top_p, min_p
-    cdef size_t top_k
-    # scratch for rows of up to `capacity` scores
-    cdef size_t capacity
-    cdef float *lane_maxima
-    cdef double *block_mass
-    cdef double *next_block_mass
-    cdef fg_cut_room room
+    cdef bint records               # earlier tokens matter
+    cdef size_t checked             # row length that all ids of the parameters were checked against
+    cdef size_t list_k              # the largest k that a list is needed for
+    cdef double total               # mass of the row, if the caller of `_sample` knew it
+    cdef Workspace workspace
+    cdef list kept                  # what C points into
+    # what the last call reported: one entry for each row, `width` of the best in each
+    cdef fg_report *reports
+    cdef uint32_t *report_ids
+    cdef float *report_values
+    cdef size_t report_rows, report_width, reported
 
-    cdef object sample_row(self, Rows rows)
-    cdef object sample_batch(self, Rows rows, object out)
-    cdef int raise_faults(self, Rows rows, object tokens) except -1
-    cdef void release(self) noexcept
-    cdef int reserve(self, size_t count) except -1
-    cdef Fault pick(self, fg_dtype dtype, const void *row, size_t count, uint32_t choice, uint32_t position,
-                    size_t *token) noexcept nogil
-    cdef size_t draw(self, fg_dtype dtype, const void *row, size_t count, float largest, uint32_t choice,
-                     uint32_t position) noexcept nogil
-    cdef size_t first_of(self, fg_dtype dtype, const void *row, size_t count, float score) noexcept nogil
-    cdef size_t locate(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *domain,
-                       double target) noexcept nogil
-    cdef bint is_in_nucleus(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *before, double limit,
-                            double *held) noexcept nogil
+    cdef int set_plan(self) except -1
+    cdef int set_edits(self, tuple eos_ids) except -1
+    cdef int begin(self, size_t count) except -1
+    cdef int enter(self, size_t count) except -1
+    cdef void leave(self) noexcept
+    cdef void next_step(self) noexcept nogil
+    cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
+                         uint32_t choice, size_t *token, fg_report *report) noexcept nogil
+    cdef object sample_row(self, Rows rows, const uint32_t *mask)
+    cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
+                             const double[::1] totals)
+    cdef int reserve_reports(self, size_t rows, size_t count) except -1
+    cdef int reserve_edits(self, size_t more) except -1
+    cdef int reserve_history(self, size_t more) except -1
+    cdef int check_ids(self, size_t count) except -1
+    cdef int set_sequences(self, fg_sequences *sequences, list tokens) except -1
+
+cdef object error_of(fg_fault fault, Rows rows, size_t row, object step)
+cdef object report_of(Sampler sampler, size_t row)
+cdef tuple tokens_for(size_t rows, object out)
+cdef object batch_error(list faults, object tokens, size_t rows)

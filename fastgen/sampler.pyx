@@ -1,59 +1,73 @@
 # cython: language_level=3, cdivision=True
-"""From a row of logits to a token: temperature, top-k, top-p, min-p, without a sort, a copy or an allocation.
+"""From a row of logits to a token: every sampler without a sort of the row, a copy or an allocation.
 
-A token set such as "the k most likely" or "the nucleus of top-p" is a *prefix* of the row in descending order, lowest
-id first among equals. Any prefix is described by its last score and the ids it lets in there (`fg_domain`), so no order
-is ever computed. The passes over a row:
-
-1. *scan*: maximum, maxima of lanes, NaN and +inf.
-2. *cut*, for top-k: reads the few blocks that can hold one of the k largest.
-3. *mass*: the softmax denominator over the prefix, and the sums of its blocks of 256. One uniform number then selects a
-   block by its sum and a token in it by its weight.
-4. *check*, for top-p: the mass of the tokens before the drawn one, as far as the answer needs it, mostly a small part
-   of the row. Below top_p of the whole, the token is in the nucleus. Otherwise the nucleus lies wholly before it, so
-   the draw is repeated there with a fresh number. What comes out is distributed as the renormalized nucleus, exactly;
-   the expected number of rounds is at most 1 + ln(1 / top_p).
-
-Step 4 is rejection sampling with a shrinking domain, after Z. Ye et al., "Sorting-Free GPU Kernels for LLM Sampling",
-FlashInfer blog, 2025. Passes 3 and 4 skip blocks whose maximum lies outside the prefix: peaked rows are hardly read.
+What a sampler keeps is a stretch of the row in descending order: the k best, a nucleus, the scores near a center. A
+stretch is a short list if it has few tokens, else it is described by the scores and ids where it begins and ends, so no
+order is ever computed. `csrc/sampler.h` has the details; `Sampler.explain` says what a plan costs.
 """
 
 import secrets
+from array import array
 from numbers import Integral
 
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.math cimport INFINITY, log
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from libc.math cimport INFINITY
+from libc.string cimport memset
 
 from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
-from fastgen.kernels.logits cimport (
-    FG_BLOCK, FG_LANES, cut, cut_capacity, fg_domain, fg_whole_row, find, mass, no_candidates, nonfinite, row_at, scan,
-    score_at, weigh,
-)
-from fastgen.kernels.rows cimport FG_FLOAT32, Rows, borrow, fg_dtype
-from fastgen.params import GREEDY_BELOW, SamplingParams
-from fastgen.random cimport uniform_at
+from fastgen.explain import explain
+from fastgen.kernels.logits cimport FG_LANES, kernels_in_use, no_candidates, nonfinite
+from fastgen.kernels.rows cimport Words, borrow, borrow_words, is_remote
+from fastgen.logprobs import TokenLogprobs
+from fastgen.params import SamplingParams
+from fastgen.plan import compile_plan
 
 cdef extern from "base/fpenv.h" nogil:
     ctypedef unsigned long long fg_fpenv
     fg_fpenv fg_fpenv_enter()
     void fg_fpenv_leave(fg_fpenv before)
 
-cdef extern from "base/random.h" nogil:
-    enum: FG_PURPOSE_SAMPLE
-
-cdef enum:
-    CHECKED_BLOCKS = 16     # of a row between two looks whether the answer is known
-
 cdef extern from "kernels/logits.h" nogil:
     size_t fg_block_count(size_t count)
-    float fg_bound_at(double value)
+
+cdef extern from "sampler/edits.h" nogil:
+    void fg_edits_clear(fg_edit *slots, size_t capacity)
+    void fg_edits_move(fg_edits *edits, fg_edit *slots, size_t capacity)
+    fg_edit *fg_edits_at(fg_edits *edits, int32_t id)
+
+cdef extern from "sampler/history.h" nogil:
+    void fg_history_append(fg_history *history, fg_edits *edits, int32_t token, int is_prompt)
+    void fg_history_index(fg_history *history)
+    void fg_history_step(fg_history *history, fg_edits *edits)
+
+cdef extern from "sampler.h" nogil:
+    enum: FG_LIST_GROUPS, FG_LIST_MOST, FG_LOGPROBS_ALL
+    size_t fg_list_capacity(size_t k)
+    void fg_mt19937_seed(fg_mt19937 *generator, uint32_t seed)
+    fg_fault fg_sampler_choose(fg_sampler *sampler, fg_workspace *work, const fg_row *row, size_t *token,
+                               fg_report *report)
+    fg_fault fg_sampler_distribution(fg_sampler *sampler, fg_workspace *work, const fg_row *row, double *probabilities)
+
+KINDS = ("temperature", "dynatemp", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
+         "top_n_sigma", "xtc", "mirostat_1", "mirostat_2")      # in the order of fg_op_kind
+MODES = ("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
 
 
-cdef object error_of(Fault fault, fg_dtype dtype, const void *row, size_t count, size_t index, int64_t step):
-    where = {"row": index, "step": step}
-    return no_candidates(where) if fault == FAULT_NO_CANDIDATES else nonfinite(dtype, row, count, where)
+cdef object error_of(fg_fault fault, Rows rows, size_t row, object step):
+    where = {"row": row, "step": step}
+    if fault == FG_FAULT_NO_CANDIDATES:
+        return no_candidates(where)
+    return nonfinite(rows.dtype, rows.data + <int64_t>row * rows.row_stride, rows.count, where)
+
+
+cdef object batch_error(list faults, object tokens, size_t rows):
+    """Return the error for a batch: that of the first row that failed, with all of them in `rows`."""
+    error = LogitsError(faults[0].message, code=faults[0].code, **faults[0].details)
+    if len(faults) > 1:
+        error.hint = f"{len(faults)} of {rows} rows failed; .rows has the error of each"
+    error.tokens, error.rows = tokens, tuple(faults)
+    return error
 
 
 cdef object integer(str name, object value, object low, object high):
@@ -64,51 +78,356 @@ cdef object integer(str name, object value, object low, object high):
     return int(value)
 
 
+cdef void *taken(void *memory) except NULL:
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+@cython.final
+cdef class Workspace:
+    def __dealloc__(self):
+        self.release()
+
+    @property
+    def nbytes(self):
+        """Bytes that are taken for rows of the present length."""
+        cdef size_t blocks = fg_block_count(self.c.capacity), room = self.c.list.capacity + FG_LANES
+        if self.c.capacity == 0:
+            return 0
+        return (blocks * (FG_LANES * 4 + 16) + (blocks + 1) * 4 + (self.c.capacity + 31) // 32 * 4
+                + room * (4 + 4 + 4 + 4 + 8 + 8) + FG_LIST_GROUPS * 4
+                + (self.c.capacity * 4 if self.c.cleansed != NULL else 0)
+                + (room * 16 if self.c.candidates != NULL else 0))
+
+    cdef void release(self) noexcept:
+        PyMem_Free(self.c.lane_maxima)
+        PyMem_Free(self.c.block_mass)
+        PyMem_Free(self.c.other_mass)
+        PyMem_Free(self.c.mask)
+        PyMem_Free(self.c.patch_starts)
+        PyMem_Free(self.c.cleansed)
+        PyMem_Free(self.c.candidates)
+        PyMem_Free(self.c.list.scores)
+        PyMem_Free(self.c.list.ids)
+        PyMem_Free(self.c.list.order)
+        PyMem_Free(self.c.list.weights)
+        PyMem_Free(self.c.list.keys)
+        PyMem_Free(self.c.list.other_keys)
+        PyMem_Free(self.c.list.groups)
+        memset(&self.c, 0, sizeof(self.c))
+
+    cdef int reserve(self, size_t count, size_t k, bint cleansed, bint candidates) except -1:
+        """Have room for rows of `count` scores and lists of k; after a failure there is none, and it can try again."""
+        cdef size_t room = fg_list_capacity(k)
+        cdef size_t blocks
+        if (count <= self.c.capacity and room <= self.c.list.capacity and (not cleansed or self.c.cleansed != NULL)
+                and (not candidates or self.c.candidates != NULL)):
+            return 0
+        count, room = max(count, self.c.capacity), max(room, self.c.list.capacity)
+        cleansed = cleansed or self.c.cleansed != NULL
+        candidates = candidates or self.c.candidates != NULL
+        blocks = fg_block_count(count)
+        self.release()
+        try:
+            self.c.lane_maxima = <float *>taken(PyMem_Malloc(blocks * FG_LANES * sizeof(float)))
+            self.c.block_mass = <double *>taken(PyMem_Malloc(blocks * sizeof(double)))
+            self.c.other_mass = <double *>taken(PyMem_Malloc(blocks * sizeof(double)))
+            self.c.mask = <uint32_t *>taken(PyMem_Malloc((count + 31) // 32 * sizeof(uint32_t)))
+            self.c.patch_starts = <uint32_t *>taken(PyMem_Malloc((blocks + 1) * sizeof(uint32_t)))
+            if cleansed:
+                self.c.cleansed = <float *>taken(PyMem_Malloc(count * sizeof(float)))
+            if candidates:
+                self.c.candidates = <fg_candidate *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(fg_candidate)))
+            self.c.list.scores = <float *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(float)))
+            self.c.list.ids = <uint32_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t)))
+            self.c.list.order = <uint32_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t)))
+            self.c.list.weights = <float *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(float)))
+            self.c.list.keys = <uint64_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint64_t)))
+            self.c.list.other_keys = <uint64_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint64_t)))
+            self.c.list.groups = <float *>taken(PyMem_Malloc(FG_LIST_GROUPS * sizeof(float)))
+        except MemoryError:
+            self.release()
+            raise
+        self.c.capacity, self.c.list.capacity = count, room
+        return 0
+
+
 @cython.final
 cdef class Sampler:
     """Chooses tokens from logits.
 
-    The same seed and logits give the same tokens on every SIMD level, batch size and machine: the uniform number is a
-    pure function of (seed, choice, position). `position` counts the calls of `sample`; row r of a batch is choice
-    ``choice + r``.
+    The same seed and logits give the same tokens on every SIMD level, batch size, thread count and machine: the uniform
+    number is a pure function of (seed, choice, position, purpose). `position` counts the calls of `sample`; row r of a
+    batch is choice ``choice + r``.
 
     Parameters
     ----------
     params : SamplingParams, optional
-        Neutral without one: temperature 1, nothing cut off.
+        Neutral without one: temperature 1, nothing cut off. Strings in it (`bad_words`, `dry_sequence_breakers`,
+        grammars) need a tokenizer: `Generator` turns them into ids.
     vocab_size : int, optional
-        Scores in a row. With it, all memory is taken now and rows of another length are refused; without it, memory
-        grows when a longer row comes.
+        Scores in a row. With it, all memory is taken now, ids in `params` are checked against it, and rows of another
+        length are refused; without it, memory grows when a longer row comes.
     choice : int
         Number of this continuation of its request, below 2**32.
+    eos_ids : sequence of int
+        Tokens that end a text: `min_tokens` and `ban_eos` bar them.
+    workspace : Workspace, optional
+        Scratch memory to share with other samplers that are never used at the same time.
+
+    Raises
+    ------
+    InvalidParameterError
+        Wrong types; strings in `params`; ids not below `vocab_size` (``token_out_of_range``).
 
     Notes
     -----
-    Memory is 80 bytes for each 256 scores of a row, and with top-k 12 bytes more or 3 KiB k, whichever is larger. One
+    Scratch is 84 bytes for each 256 scores of a row, a bit for each, and 97 KiB, more with top_k above 768. Penalties
+    take up to 128 bytes for each different token of the history, and the history 4 to 40 bytes for each token. One
     sampler serves one thread at a time.
     """
 
-    def __cinit__(self, params=None, vocab_size=None, *, choice=0):
+    def __cinit__(self, params=None, vocab_size=None, *, choice=0, eos_ids=(), Workspace workspace=None):
         if params is None:
             params = SamplingParams()
         if not isinstance(params, SamplingParams):
             raise InvalidParameterError("params must be SamplingParams", type=type(params).__name__)
         self.params = params
+        self.plan = compile_plan(params)
         self.vocab_size = None if vocab_size is None else integer("vocab_size", vocab_size, 1, 1 << 31)
-        self._seed = (secrets.randbits(63) if params.seed is None else params.seed) & 0xFFFFFFFFFFFFFFFF
+        self.c.seed = (secrets.randbits(63) if params.seed is None else params.seed) & 0xFFFFFFFFFFFFFFFF
+        if params.profile == "llamacpp":
+            self.c.seed &= 0xFFFFFFFF       # as many bits as its generator takes
         self._choice = integer("choice", choice, 0, 1 << 32)
-        self.temperature = 0.0 if params.temperature < GREEDY_BELOW else params.temperature
-        self.top_k, self.top_p, self.min_p = params.top_k, params.top_p, params.min_p
+        self.workspace = Workspace() if workspace is None else workspace
+        self.kept = []
+        self.set_plan()
+        self.set_edits(tuple(eos_ids))
         if vocab_size is not None:
-            self.reserve(vocab_size)
+            self.enter(vocab_size)
+            self.leave()
 
     def __dealloc__(self):
-        self.release()
+        PyMem_Free(self.c.edits.slots)
+        PyMem_Free(self.c.patch_ids)
+        PyMem_Free(self.c.patch_scores)
+        PyMem_Free(<void *>self.c.allowed)
+        PyMem_Free(self.c.generators)
+        PyMem_Free(self.history.tokens)
+        PyMem_Free(self.history.ngrams.heads)
+        PyMem_Free(self.history.ngrams.links)
+        PyMem_Free(self.history.repeats.heads)
+        PyMem_Free(self.history.repeats.links)
+        PyMem_Free(self.reports)
+        PyMem_Free(self.report_ids)
+        PyMem_Free(self.report_values)
+
+    cdef int set_plan(self) except -1:
+        cdef fg_plan *plan = &self.c.plan
+        params = self.params
+        plan.greedy, plan.count = self.plan.greedy, len(self.plan.ops)
+        self.list_k = 0
+        for index, op in enumerate(self.plan.ops):
+            plan.ops[index].kind, plan.ops[index].flags = KINDS.index(op.kind), op.flags
+            plan.ops[index].a, plan.ops[index].b, plan.ops[index].c = op.a, op.b, op.c
+            if op.kind == "top_k" and op.a <= FG_LIST_MOST:
+                self.list_k = max(self.list_k, <size_t>op.a)
+            elif op.kind == "mirostat_1":
+                self.c.mu = 2 * op.a
+            elif op.kind == "mirostat_2":
+                self.c.mu = 2 * op.a
+        plan.mode, plan.entropy = MODES.index(params.logprobs_mode), params.entropy
+        plan.mask_nan = params.nan_policy == "mask"
+        plan.logprobs = FG_LOGPROBS_NONE
+        if params.logprobs is not None:
+            everything = params.logprobs < 0 or params.logprobs > FG_LIST_MOST
+            plan.logprobs = FG_LOGPROBS_ALL if everything else params.logprobs
+            self.list_k = max(self.list_k, <size_t>max(0, plan.logprobs))
+        plan.replay = params.profile == "llamacpp" and not plan.greedy
+        if plan.replay:
+            self.c.generators = <fg_replay *>taken(PyMem_Malloc(sizeof(fg_replay)))
+            fg_mt19937_seed(&self.c.generators.token, <uint32_t>self.c.seed)
+            fg_mt19937_seed(&self.c.generators.xtc, <uint32_t>self.c.seed)
+        return 0
+
+    cdef int set_edits(self, tuple eos_ids) except -1:
+        """Enter what is known of single tokens from the start: biases and bans; prepare the history."""
+        cdef fg_history *history = &self.history
+        params, plan = self.params, self.plan
+        for name, value in (("bad_words", params.bad_words), ("dry_sequence_breakers", params.dry_sequence_breakers)):
+            if any(isinstance(one, str) for one in value or ()):
+                raise InvalidParameterError("texts need a tokenizer", parameter=name,
+                                            hint="give token ids, or use a Generator")
+        self.c.edits.repetition = params.repetition_penalty
+        self.c.edits.presence, self.c.edits.frequency = params.presence_penalty, params.frequency_penalty
+        ends = tuple([*(() if params.ignore_eos else eos_ids), *params.stop_token_ids])
+        banned = [*params.suppress_tokens, *(word[0] for word in params.bad_words if len(word) == 1)]
+        if params.ban_eos:
+            banned += eos_ids
+        self.records = plan.uses_history or params.min_tokens > 0
+        history.repetition_window, history.frequency_window = plan.repetition_window, plan.frequency_window
+        history.repetition_counts_prompt = plan.repetition_counts_prompt
+        history.frequency_counts_prompt = plan.frequency_counts_prompt
+        history.min_tokens = params.min_tokens
+        self.set_sequences(&history.ends, [(token,) for token in ends] if params.min_tokens else [])
+        self.set_sequences(&history.bad_words, [word for word in params.bad_words if len(word) > 1])
+        if params.dry_multiplier > 0 and params.dry_penalty_last_n != 0:
+            history.dry_multiplier, history.dry_base = params.dry_multiplier, params.dry_base
+            history.dry_window = params.dry_penalty_last_n
+            history.repeats.size = params.dry_allowed_length
+            self.set_sequences(&history.breakers, list(params.dry_sequence_breakers or ()))
+        if params.no_repeat_ngram_size:
+            history.ngrams.size = params.no_repeat_ngram_size - 1
+        if plan.has_penalties:
+            self.c.edits.raises = (params.repetition_penalty < 1 or params.presence_penalty < 0
+                                   or params.frequency_penalty < 0)
+        biases = dict(params.logit_bias or ())
+        for token in banned:
+            biases[token] = -INFINITY
+        late = {*(word[-1] for word in params.bad_words), *(ends if params.min_tokens else ())}
+        self.reserve_edits(len(biases) + len(late))
+        for token, bias in biases.items():
+            fg_edits_at(&self.c.edits, token).bias = bias
+            if bias > 0:
+                self.c.edits.raises = True
+        for token in late:
+            fg_edits_at(&self.c.edits, token)
+        return 0
+
+    cdef int set_sequences(self, fg_sequences *sequences, list tokens) except -1:
+        ids, starts = array("i"), array("I", [0])
+        cdef int[::1] ids_view
+        cdef unsigned int[::1] starts_view
+        for one in tokens:
+            ids.extend(one)
+            starts.append(len(ids))
+        self.kept += [ids, starts]
+        sequences.count = len(tokens)
+        if len(tokens):
+            ids_view, starts_view = ids, starts
+            sequences.ids, sequences.starts = <const int32_t *>&ids_view[0], <const uint32_t *>&starts_view[0]
+        return 0
+
+    cdef int reserve_edits(self, size_t more) except -1:
+        """Have room for entries of `more` tokens; the table stays at most half full."""
+        cdef size_t capacity = max(self.c.edits.capacity, <size_t>16)
+        cdef fg_edit *slots
+        cdef uint32_t *ids
+        cdef float *scores
+        if more == 0 or 2 * (self.c.edits.used + more) <= self.c.edits.capacity:
+            return 0
+        while capacity < 2 * (self.c.edits.used + more):
+            capacity *= 2
+        ids = <uint32_t *>PyMem_Malloc(capacity // 2 * sizeof(uint32_t))
+        scores = <float *>PyMem_Malloc(capacity // 2 * sizeof(float))
+        slots = <fg_edit *>PyMem_Malloc(capacity * sizeof(fg_edit))
+        if ids == NULL or scores == NULL or slots == NULL:
+            PyMem_Free(ids)
+            PyMem_Free(scores)
+            PyMem_Free(slots)
+            raise MemoryError
+        fg_edits_clear(slots, capacity)
+        old = <size_t>self.c.edits.slots
+        fg_edits_move(&self.c.edits, slots, capacity)
+        PyMem_Free(<void *><size_t>old)
+        PyMem_Free(self.c.patch_ids)
+        PyMem_Free(self.c.patch_scores)
+        self.c.patch_ids, self.c.patch_scores = ids, scores
+        return 0
+
+    cdef int reserve_history(self, size_t more) except -1:
+        cdef fg_history *history = &self.history
+        cdef size_t capacity = max(history.capacity, <size_t>64), index
+        cdef fg_ngrams *ngrams
+        cdef bint grown = False
+        cdef void *memory
+        if history.length + more > history.capacity:
+            while capacity < history.length + more:
+                capacity *= 2
+            if capacity > 1 << 31:
+                raise InvalidParameterError("the history is too long", tokens=history.length + more)
+            memory = PyMem_Realloc(history.tokens, capacity * sizeof(int32_t))
+            history.tokens = <int32_t *>taken(memory)
+            history.capacity = capacity
+        for index in range(2):
+            ngrams = &history.ngrams if index == 0 else &history.repeats
+            active = self.params.no_repeat_ngram_size > 0 if index == 0 else history.dry_multiplier > 0
+            if active and ngrams.heads_count < history.capacity:
+                memory = taken(PyMem_Calloc(history.capacity, sizeof(uint32_t)))
+                PyMem_Free(ngrams.heads)
+                ngrams.heads, ngrams.heads_count = <uint32_t *>memory, <uint32_t>history.capacity
+                memory = PyMem_Calloc(history.capacity, sizeof(uint32_t))
+                PyMem_Free(ngrams.links)
+                ngrams.links = <uint32_t *>memory
+                grown = True
+                if memory == NULL:
+                    PyMem_Free(ngrams.heads)
+                    ngrams.heads, ngrams.heads_count = NULL, 0
+                    raise MemoryError
+        if grown:
+            for index in range(2):
+                ngrams = &history.ngrams if index == 0 else &history.repeats
+                if ngrams.heads != NULL:
+                    memset(ngrams.heads, 0, ngrams.heads_count * sizeof(uint32_t))
+            fg_history_index(history)
+        return 0
+
+    cdef int check_ids(self, size_t count) except -1:
+        """Refuse ids that a row of `count` scores does not have; make the bitmask of what is allowed."""
+        cdef uint32_t *allowed
+        params = self.params
+        named = {
+            "logit_bias": [token for token, _ in params.logit_bias or ()],
+            "allowed_token_ids": params.allowed_token_ids or (),
+            "suppress_tokens": params.suppress_tokens,
+            "bad_words": [token for word in params.bad_words for token in word],
+        }
+        for name, tokens in named.items():
+            for token in tokens:
+                if token >= count:
+                    raise InvalidParameterError("a token id is outside the vocabulary", code="token_out_of_range",
+                                                parameter=name, token=token, vocab_size=count)
+        if params.allowed_token_ids is not None:
+            allowed = <uint32_t *>taken(PyMem_Calloc((count + 31) // 32, sizeof(uint32_t)))
+            for token in params.allowed_token_ids:
+                allowed[<size_t>token // 32] |= <uint32_t>1 << (<uint32_t>token % 32)
+            PyMem_Free(<void *>self.c.allowed)
+            self.c.allowed = allowed
+        self.checked = count
+        return 0
+
+    cdef int begin(self, size_t count) except -1:
+        """Refuse a second thread; check ids against rows of `count` scores."""
+        if self.busy:
+            raise FastgenError("two threads use one sampler at a time", code="concurrent_use",
+                               hint="give each thread a sampler of its own")
+        self.busy = True
+        try:
+            if count != self.checked:
+                self.check_ids(count)
+        except BaseException:
+            self.busy = False
+            raise
+        return 0
+
+    cdef int enter(self, size_t count) except -1:
+        """Begin, with all memory for rows of `count` scores."""
+        self.begin(count)
+        try:
+            self.workspace.reserve(count, self.list_k, self.c.plan.mask_nan, self.c.plan.replay)
+        except BaseException:
+            self.busy = False
+            raise
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.busy = False
 
     @property
     def seed(self):
         """The seed in use: the one in `params`, or the one that was drawn."""
-        return self._seed if self.params.seed is None else self.params.seed
+        return self.c.seed if self.params.seed is None or self.params.profile == "llamacpp" else self.params.seed
 
     @property
     def position(self):
@@ -117,20 +436,107 @@ cdef class Sampler:
 
     @position.setter
     def position(self, value):
+        if self.c.plan.replay:
+            raise InvalidParameterError("llama.cpp's generator has no positions", profile="llamacpp")
         self._position = integer("position", value, 0, 1 << 32)
+
+    @property
+    def passes(self):
+        """How often the last row was read, by purpose, in whole passes.
+
+        ``scan``: maxima and faults; ``weigh``: sums of exponentials; ``filter``: a threshold that skips most blocks;
+        ``visit``: score by score. ``lift`` says which part of the row was copied, block by block, under masks and
+        edits.
+        """
+        cdef double blocks = max(<size_t>1, fg_block_count(self.checked))
+        return {"scan": self.c.passes.scanned / blocks, "weigh": self.c.passes.weighed / blocks,
+                "filter": self.c.passes.filtered / blocks, "lift": self.c.passes.lifted / blocks,
+                "visit": self.c.passes.visited / blocks}
+
+    @property
+    def masked(self):
+        """How many scores of the last row were NaN or +inf and were left out (``nan_policy="mask"``)."""
+        return self.c.masked
+
+    @property
+    def nbytes(self):
+        """Bytes of scratch memory."""
+        return self.workspace.nbytes
 
     def __repr__(self):
         return f"Sampler({self.params!r}, vocab_size={self.vocab_size})"
 
-    def sample(self, logits, out=None):
+    def explain(self):
+        """Return the plan in words: its steps in order, and the passes over the row that each takes."""
+        return explain(self.params, self.plan)
+
+    def observe(self, token_ids, *, prompt=None):
+        """Add tokens to the history, on which penalties, DRY, n-gram bans, bad words and `min_tokens` rest.
+
+        Parameters
+        ----------
+        token_ids : int or sequence of int
+            In order: the prompt first, then each token that was chosen.
+        prompt : bool, optional
+            Whether they are the prompt's. Without it: those before the first `sample` are.
+
+        Raises
+        ------
+        InvalidParameterError
+            Not token ids; ids not below `vocab_size` (``token_out_of_range``); prompt tokens behind outputs. Nothing is
+            added then.
+        """
+        cdef bint is_prompt = self._position == 0 if prompt is None else prompt
+        cdef int32_t token
+        if isinstance(token_ids, Integral):
+            token_ids = (token_ids,)
+        tokens = token_ids.tolist() if hasattr(token_ids, "tolist") else list(token_ids)
+        limit = 0x7FFFFFFF if self.vocab_size is None else self.vocab_size
+        for token_id in tokens:
+            if isinstance(token_id, bool) or not isinstance(token_id, Integral):
+                raise InvalidParameterError("a token id must be an integer", type=type(token_id).__name__)
+            if not 0 <= token_id < limit:
+                raise InvalidParameterError("a token id is outside the vocabulary", code="token_out_of_range",
+                                            token=token_id, vocab_size=self.vocab_size)
+        if is_prompt and self.history.length > self.history.prompt:
+            raise InvalidParameterError("the prompt comes before all outputs")
+        if not self.records:
+            return
+        if self.busy:
+            raise FastgenError("two threads use one sampler at a time", code="concurrent_use",
+                               hint="give each thread a sampler of its own")
+        self.reserve_history(len(tokens))
+        self.reserve_edits(len(tokens))
+        for token_id in tokens:
+            token = token_id
+            fg_history_append(&self.history, &self.c.edits, token, is_prompt)
+
+    cdef void next_step(self) noexcept nogil:
+        """Set the edits of this step; the same for all rows of a batch."""
+        if self.records:
+            fg_history_step(&self.history, &self.c.edits)
+
+    cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
+                         uint32_t choice, size_t *token, fg_report *report) noexcept nogil:
+        """Choose a token for one row. The caller holds the floating-point mode and has called `next_step`."""
+        cdef fg_row one
+        one.kernels, one.data = kernels_in_use(), rows.data + <int64_t>row * rows.row_stride
+        one.dtype, one.count, one.mask = rows.dtype, rows.count, mask
+        one.choice, one.position, one.total = choice, self._position, self.total
+        return fg_sampler_choose(&self.c, &workspace.c, &one, token, report)
+
+    def sample(self, logits, out=None, *, mask=None):
         """Choose a token for each row.
 
         Parameters
         ----------
         logits : array of float32, bfloat16 or float16, shape [vocab] or [rows, vocab]
-            NumPy, torch on the CPU, the buffer protocol or DLPack; not copied and not changed. -inf bars a token.
+            NumPy, torch, the buffer protocol or DLPack; not copied and not changed. -inf bars a token. Of a tensor on
+            an accelerator the best scores are brought to the host, or the row if they do not suffice.
         out : writable int32 buffer of shape [rows], optional
             Takes the tokens of a batch, and is returned.
+        mask : array of int32 or uint32, shape [words] or [rows, words], words at least (vocab + 31) // 32, optional
+            Bit i % 32 of word i // 32 says whether token i may be chosen, as in llguidance and xgrammar.
 
         Returns
         -------
@@ -139,220 +545,206 @@ cdef class Sampler:
         Raises
         ------
         LogitsError
-            ``logits_nonfinite`` (NaN or +inf; names row, step, first index and counts), ``no_candidates`` (every logit
-            is -inf), or ``logits_invalid`` (shape, dtype, device, layout). In a batch all other rows are sampled first:
-            ``error.tokens`` holds them, -1 where a row failed, and ``error.rows`` one error for each of those.
+            ``logits_nonfinite`` (NaN or +inf; names row, step, first index and counts), ``no_candidates`` (nothing is
+            left to choose from), or ``logits_invalid`` (shape, dtype, device, layout). In a batch all other rows are
+            sampled first: ``error.tokens`` holds them, -1 where a row failed, and ``error.rows`` one error for each of
+            those.
+        InvalidParameterError
+            `out` or `mask` do not fit; ids in the parameters that the row does not have; a batch where the plan keeps a
+            state for each row (mirostat, profile "llamacpp").
         FastgenError
             ``concurrent_use``: another thread is inside this sampler.
         """
+        if is_remote(logits):
+            from fastgen.devices import sample_tensor
+            return sample_tensor(self, logits, out, mask)
+        return self._sample(logits, out, mask, 0.0)
+
+    @property
+    def _edits(self):
+        """How many tokens have an entry of their own: no others get another score than the model's."""
+        return self.c.edits.used
+
+    @property
+    def _raises(self):
+        """Whether an edit may raise a score."""
+        return self.c.edits.raises != 0
+
+    def _sample(self, logits, out, mask, double total, const double[::1] totals=None):
+        """Choose tokens; `total`, or `totals` with one for each row of a batch, is `fg_row.total`."""
         cdef Rows rows = borrow(logits)
+        cdef Words words = None if mask is None else borrow_words(mask, (rows.count + 31) // 32, rows.rows)
         if self.vocab_size is not None and rows.count != <size_t>self.vocab_size:
             raise LogitsError("rows of logits have a wrong length", code="logits_invalid", expected=self.vocab_size,
                               found=rows.count)
+        if rows.is_batch and (self.c.plan.replay or self.params.mirostat) and not self.c.plan.greedy:
+            raise InvalidParameterError("this plan keeps a state for one sequence", hint="use a SamplerBatch",
+                                        profile=self.params.profile, mirostat=self.params.mirostat)
         if out is not None and not rows.is_batch:
             raise InvalidParameterError("out is for batches of rows")
-        if self.busy:
-            raise FastgenError("two threads use one sampler at a time", code="concurrent_use",
-                               hint="give each thread a sampler of its own")
-        self.busy = True
+        self.enter(rows.count)
         try:
-            if rows.count > self.capacity:
-                self.reserve(rows.count)
-            return self.sample_batch(rows, out) if rows.is_batch else self.sample_row(rows)
+            self.total = total
+            if self.c.plan.logprobs != FG_LOGPROBS_NONE or self.c.plan.entropy:
+                self.reserve_reports(rows.rows, rows.count)
+            if rows.is_batch:
+                return self.sample_batch(rows, NULL if words is None else words.data,
+                                         0 if words is None else words.stride, out, totals)
+            return self.sample_row(rows, NULL if words is None else words.data)
         finally:
-            self.busy = False
+            self.leave()
 
-    cdef object sample_row(self, Rows rows):
+    cdef int reserve_reports(self, size_t rows, size_t count) except -1:
+        cdef size_t width = 0, row
+        if self.c.plan.logprobs == FG_LOGPROBS_ALL:
+            width = count
+        elif self.c.plan.logprobs > 0:
+            width = <size_t>self.c.plan.logprobs
+        if rows > self.report_rows or width > self.report_width:
+            self.reported = self.report_rows = self.report_width = 0
+            self.reports = <fg_report *>taken(PyMem_Realloc(self.reports, rows * sizeof(fg_report)))
+            self.report_ids = <uint32_t *>taken(PyMem_Realloc(self.report_ids, max(<size_t>1, rows * width) * 4))
+            self.report_values = <float *>taken(PyMem_Realloc(self.report_values, max(<size_t>1, rows * width) * 4))
+            self.report_rows, self.report_width = rows, width
+        for row in range(rows):
+            memset(&self.reports[row], 0, sizeof(fg_report))
+            self.reports[row].failed = True
+            self.reports[row].ids = self.report_ids + row * self.report_width
+            self.reports[row].values = self.report_values + row * self.report_width
+        self.reported = rows
+        return 0
+
+    cdef object sample_row(self, Rows rows, const uint32_t *mask):
         cdef size_t token
-        cdef Fault fault
+        cdef fg_fault fault
         cdef fg_fpenv mode
         with nogil:
             mode = fg_fpenv_enter()
-            fault = self.pick(rows.dtype, rows.data, rows.count, self._choice, self._position, &token)
+            self.next_step()
+            fault = self.choose(self.workspace, rows, 0, mask, self._choice, &token, self.reports)
             fg_fpenv_leave(mode)
         self._position += 1
-        if fault != FAULT_NONE:
-            raise error_of(fault, rows.dtype, rows.data, rows.count, 0, <int64_t>self._position - 1)
+        if fault != FG_FAULT_NONE:
+            raise error_of(fault, rows, 0, <int64_t>self._position - 1)
         return token
 
-    cdef object sample_batch(self, Rows rows, object out):
+    cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
+                             const double[::1] totals):
         cdef size_t row, token
         cdef int32_t[::1] tokens
-        cdef Fault fault
-        cdef bint any_fault = False
+        cdef fg_fault fault
+        cdef list faults
+        cdef bint any_fault = False, has_totals = totals is not None
         cdef fg_fpenv mode
-        if out is None:
-            import numpy as np
-            out = np.empty(rows.rows, np.int32)
-        try:
-            tokens = out
-        except (TypeError, ValueError, BufferError) as error:
-            hint = "a writable, contiguous int32 buffer"
-            raise InvalidParameterError("out can't take the tokens", hint=hint, type=type(out).__name__) from error
-        if <size_t>tokens.shape[0] != rows.rows:
-            raise InvalidParameterError("out has a wrong length", expected=rows.rows, found=tokens.shape[0])
+        tokens, out = tokens_for(rows.rows, out)
         with nogil:
             mode = fg_fpenv_enter()
+            self.next_step()
             for row in range(rows.rows):
-                fault = self.pick(rows.dtype, rows.data + <int64_t>row * rows.row_stride, rows.count,
-                                  self._choice + <uint32_t>row, self._position, &token)
-                tokens[row] = -1 if fault != FAULT_NONE else <int32_t>token
-                any_fault = any_fault or fault != FAULT_NONE
+                if has_totals:
+                    self.total = totals[row]
+                fault = self.choose(self.workspace, rows, row, NULL if mask == NULL else mask + row * mask_stride,
+                                    self._choice + <uint32_t>row, &token,
+                                    NULL if self.reports == NULL else self.reports + row)
+                tokens[row] = -<int32_t>fault if fault != FG_FAULT_NONE else <int32_t>token
+                any_fault = any_fault or fault != FG_FAULT_NONE
             fg_fpenv_leave(mode)
         self._position += 1
         if any_fault:
-            self.raise_faults(rows, out)
+            faults = []
+            for row in range(rows.rows):
+                if tokens[row] < 0:
+                    fault = <fg_fault>-tokens[row]
+                    tokens[row] = -1
+                    faults.append(error_of(fault, rows, row, <int64_t>self._position - 1))
+            raise batch_error(faults, out, rows.rows)
         return out
 
-    cdef int raise_faults(self, Rows rows, object tokens) except -1:
-        cdef size_t row
-        cdef Fault fault
-        cdef const char *data
-        faults = []
-        for row in range(rows.rows):
-            if tokens[row] >= 0:
-                continue
-            data = rows.data + <int64_t>row * rows.row_stride
-            fault = FAULT_NONFINITE if not scan(rows.dtype, data, rows.count, NULL) < INFINITY else FAULT_NO_CANDIDATES
-            faults.append(error_of(fault, rows.dtype, data, rows.count, row, <int64_t>self._position - 1))
-        error = LogitsError(faults[0].message, code=faults[0].code, **faults[0].details)
-        if len(faults) > 1:
-            error.hint = f"{len(faults)} of {rows.rows} rows failed; .rows has the error of each"
-        error.tokens, error.rows = tokens, tuple(faults)
-        raise error
+    @property
+    def logprobs(self):
+        """What `params.logprobs` and `params.entropy` asked for, of the last call.
 
-    cdef void release(self) noexcept:
-        PyMem_Free(self.lane_maxima)
-        PyMem_Free(self.block_mass)
-        PyMem_Free(self.next_block_mass)
-        PyMem_Free(self.room.scores)
-        PyMem_Free(self.room.copy)
-        PyMem_Free(self.room.indices)
-        self.lane_maxima = self.room.scores = self.room.copy = NULL
-        self.block_mass = self.next_block_mass = NULL
-        self.room.indices = NULL
-        self.capacity = self.room.capacity = 0
-
-    cdef int reserve(self, size_t count) except -1:
-        """Take the memory for rows of `count` scores; after a failure the sampler holds none and can try again."""
-        cdef size_t blocks = fg_block_count(count), k = min(self.top_k, count)
-        cdef size_t room = cut_capacity(count, k) if k else 0
-        self.release()
-        self.lane_maxima = <float *>PyMem_Malloc(blocks * FG_LANES * sizeof(float))
-        self.block_mass = <double *>PyMem_Malloc(blocks * sizeof(double))
-        self.next_block_mass = <double *>PyMem_Malloc(blocks * sizeof(double))
-        self.room.scores = <float *>PyMem_Malloc((room + FG_LANES) * sizeof(float))
-        self.room.copy = <float *>PyMem_Malloc((room + FG_LANES) * sizeof(float))
-        self.room.indices = <uint32_t *>PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t))
-        if (self.lane_maxima == NULL or self.block_mass == NULL or self.next_block_mass == NULL
-                or self.room.scores == NULL or self.room.copy == NULL or self.room.indices == NULL):
-            self.release()
-            raise MemoryError
-        self.capacity, self.room.capacity = count, room
-        return 0
-
-    cdef Fault pick(self, fg_dtype dtype, const void *row, size_t count, uint32_t choice, uint32_t position,
-                    size_t *token) noexcept nogil:
-        """Choose a token from a row of at most `capacity` scores. The caller holds the floating-point mode."""
-        cdef float largest = scan(dtype, row, count, self.lane_maxima)
-        if not largest < INFINITY:
-            return FAULT_NONFINITE
-        if largest == -INFINITY:
-            return FAULT_NO_CANDIDATES
-        if self.temperature == 0.0 or self.top_k == 1:
-            token[0] = self.first_of(dtype, row, count, largest)
-        else:
-            token[0] = self.draw(dtype, row, count, largest, choice, position)
-        return FAULT_NONE
-
-    cdef size_t first_of(self, fg_dtype dtype, const void *row, size_t count, float score) noexcept nogil:
-        """Return the lowest index whose score is `score`, the largest of the row: the lane maxima tell the block."""
-        cdef size_t block = find(FG_FLOAT32, self.lane_maxima, fg_block_count(count) * FG_LANES, score) // FG_LANES
-        cdef size_t start = block * FG_BLOCK
-        return start + find(dtype, row_at(dtype, row, start), count - start, score)
-
-    cdef size_t draw(self, fg_dtype dtype, const void *row, size_t count, float largest, uint32_t choice,
-                     uint32_t position) noexcept nogil:
-        cdef fg_domain domain = fg_whole_row(largest, self.temperature, count)
-        cdef double total, held, limit, floor
-        cdef uint32_t attempt = 0
-        cdef size_t token
-        if 0 < self.top_k < count:
-            cut(dtype, row, count, self.lane_maxima, self.top_k, &self.room, &domain)
-        total = held = mass(dtype, row, count, self.lane_maxima, &domain, self.block_mass)
-        limit = self.top_p * total
-        if self.min_p > 0.0:
-            floor = largest + self.temperature * log(self.min_p)
-            if floor > domain.bound:
-                domain.bound, domain.ties = fg_bound_at(floor), count
-                held = mass(dtype, row, count, self.lane_maxima, &domain, self.block_mass)
-        while True:
-            token = self.locate(dtype, row, count, &domain,
-                                held * uniform_at(self._seed, choice, position, FG_PURPOSE_SAMPLE, attempt))
-            domain.bound, domain.ties = score_at(dtype, row, token), token      # what comes before the token
-            if self.top_p >= 1.0 or self.is_in_nucleus(dtype, row, count, &domain, limit, &held):
-                return token
-            self.block_mass, self.next_block_mass = self.next_block_mass, self.block_mass
-            attempt += 1
-
-    cdef bint is_in_nucleus(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *before, double limit,
-                            double *held) noexcept nogil:
-        """Return whether the mass of the tokens before the drawn one is below `limit`.
-
-        The draw was from blocks with the sums `block_mass`, together `held`. What of them does not come before the
-        token adds up as the row is read: once it exceeds ``held - limit``, the rest can't matter. So a token drawn from
-        a nucleus of 0.95 costs a fifth of a pass on average: the integral of 0.05 / q over q. If the answer is no,
-        `held` and `next_block_mass` are those of the tokens before the token.
+        Returns
+        -------
+        tuple of TokenLogprobs, one for each row; empty if nothing was asked for.
         """
-        cdef fg_domain part = before[0]
-        cdef double spare = held[0] - limit, left = 0.0, sum_before = 0.0, chunk
-        cdef size_t first = 0, block, blocks = fg_block_count(count), start
-        if spare < 0.0:
-            return True
-        while first < blocks:
-            start = first * FG_BLOCK
-            part.ties = before.ties - start if before.ties > start else 0
-            chunk = mass(dtype, row_at(dtype, row, start), min(count - start, <size_t>CHECKED_BLOCKS * FG_BLOCK),
-                         self.lane_maxima + first * FG_LANES, &part, self.next_block_mass + first)
-            sum_before += chunk
-            for block in range(first, min(first + <size_t>CHECKED_BLOCKS, blocks)):
-                left += self.block_mass[block]
-            left -= chunk
-            first += CHECKED_BLOCKS
-            if left > spare:
-                return True
-        held[0] = sum_before
-        return sum_before < limit
+        return tuple([report_of(self, row) for row in range(self.reported)])
 
-    cdef size_t locate(self, fg_dtype dtype, const void *row, size_t count, const fg_domain *domain,
-                       double target) noexcept nogil:
-        """Return the token at `target` on the line of weights in id order; `block_mass` has the sums of the blocks."""
-        cdef size_t block, found = 0, length, i, last = 0
-        cdef float weights[FG_BLOCK]
-        cdef double passed = 0.0, exact = 0.0
-        cdef fg_domain local = domain[0]
-        for block in range(fg_block_count(count)):
-            if self.block_mass[block] > 0.0:
-                found = block
-                if passed + self.block_mass[block] > target:
-                    break
-                passed += self.block_mass[block]
-        else:       # rounding put the target behind the end: the last block it is, at its end
-            passed -= self.block_mass[found]
-        block = found * FG_BLOCK
-        length = min(<size_t>FG_BLOCK, count - block)
-        local.ties = domain.ties - block if domain.ties > block else 0
-        weigh(dtype, row_at(dtype, row, block), length, &local, weights)
-        for i in range(length):
-            exact += weights[i]
-        # The sum of the block was rounded to float32 on its way. Stretching the target to the exact sum keeps the share
-        # of every token in its block right, however small the token.
-        target = (target - passed) / self.block_mass[found] * exact
-        passed = 0.0
-        for i in range(length):
-            if weights[i] > 0.0:
-                last = i
-                passed += weights[i]
-                if passed > target:
-                    break
-        return block + last
+    def distribution(self, logits, *, mask=None):
+        """Return the probabilities that the next call of `sample` would draw from: for tests and for the curious.
+
+        XTC is decided by the uniform number of the present position. Nothing is counted and nothing changes.
+
+        Parameters
+        ----------
+        logits, mask
+            One row; as `sample`.
+
+        Returns
+        -------
+        float64 array of shape [vocab]
+            0 for what is cut off.
+
+        Raises
+        ------
+        LogitsError, InvalidParameterError
+            As `sample`.
+        """
+        import numpy as np
+        cdef Rows rows = borrow(logits)
+        cdef Words words = None if mask is None else borrow_words(mask, (rows.count + 31) // 32, rows.rows)
+        cdef fg_row one
+        cdef fg_fault fault
+        cdef fg_fpenv mode
+        cdef double[::1] probabilities
+        if rows.is_batch:
+            raise LogitsError("this takes one row, [vocab]", code="logits_invalid", rows=rows.rows)
+        if self.vocab_size is not None and rows.count != <size_t>self.vocab_size:
+            raise LogitsError("rows of logits have a wrong length", code="logits_invalid", expected=self.vocab_size,
+                              found=rows.count)
+        out = np.empty(rows.count)
+        probabilities = out
+        self.enter(rows.count)
+        self.total = 0.0
+        one.kernels, one.data, one.dtype, one.count = kernels_in_use(), rows.data, rows.dtype, rows.count
+        one.mask = NULL if words is None else words.data
+        one.choice, one.position, one.total = self._choice, self._position, 0.0
+        with nogil:
+            mode = fg_fpenv_enter()
+            self.next_step()
+            fault = fg_sampler_distribution(&self.c, &self.workspace.c, &one, &probabilities[0])
+            fg_fpenv_leave(mode)
+        self.leave()
+        if fault != FG_FAULT_NONE:
+            raise error_of(fault, rows, 0, <int64_t>self._position)
+        return out
+
+
+cdef object report_of(Sampler sampler, size_t row):
+    cdef fg_report *report = &sampler.reports[row]
+    if report.failed:
+        return TokenLogprobs(-1)
+    return TokenLogprobs(
+        report.id,
+        report.token if sampler.params.logprobs is not None else None,
+        tuple([report.ids[i] for i in range(report.count)]),
+        tuple([report.values[i] for i in range(report.count)]),
+        report.entropy if sampler.params.entropy else None,
+        report.probability if sampler.params.entropy else None,
+    )
+
+
+cdef tuple tokens_for(size_t rows, object out):
+    """Return a view of `out`, or of a new array, and that array."""
+    cdef int32_t[::1] tokens
+    if out is None:
+        import numpy as np
+        out = np.empty(rows, np.int32)
+    try:
+        tokens = out
+    except (TypeError, ValueError, BufferError) as error:
+        hint = "a writable, contiguous int32 buffer"
+        raise InvalidParameterError("out can't take the tokens", hint=hint, type=type(out).__name__) from error
+    if <size_t>tokens.shape[0] != rows:
+        raise InvalidParameterError("out has a wrong length", expected=rows, found=tokens.shape[0])
+    return tokens, out

@@ -170,7 +170,7 @@ def test_token_out_of_range(token):
 
 
 def test_stop_token_out_of_range():
-    with pytest.raises(InvalidParameterError, match="stop token id"):
+    with pytest.raises(InvalidParameterError, match="stop_token_ids"):
         generator().generate("a", stop_token_ids=[VOCAB])
 
 

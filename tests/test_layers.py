@@ -28,7 +28,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "chat",
         "control",
         "params",
+        "values",
+        "profiles",
+        "rules",
+        "spellings",
+        "plan",
+        "explain",
+        "logprobs",
         "sampler",
+        "batch",
+        "closed",
+        "devices",
+        "words",
+        "grammar",
         "stop",
         "detokenizer",
         "output",
@@ -47,7 +59,17 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # The model's contract is what the floors around it talk about; it holds names and types only.
 CONTRACT = "models.contract"
 
-HEAVY = {"torch", "transformers", "tokenizers", "sentencepiece", "gguf", "jinja2", "safetensors", "huggingface_hub"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentencepiece",
+    "gguf",
+    "jinja2",
+    "safetensors",
+    "huggingface_hub",
+    "llguidance",
+}
 
 Import = tuple[str, bool]  # the dotted name, and whether it stands at module level
 
@@ -159,11 +181,11 @@ C_SOURCES = sorted((*CSRC.rglob("*.c"), *CSRC.rglob("*.h")))
 
 
 def c_noun(path: str) -> tuple[int, str]:
-    """Return floor and family of a file: base below cpu below the families, which do not know each other."""
+    """Return floor and family of a file: base, cpu, kernels, whose families do not know each other, sampler."""
     parts = Path(path).with_suffix("").parts
-    if parts[0] == "base":
-        return 0, "base"
-    return (1, "cpu") if parts[0] == "cpu" else (2, "/".join(parts[:2]))
+    if parts[0] in ("base", "cpu", "sampler"):
+        return {"base": 0, "cpu": 1, "sampler": 3}[parts[0]], parts[0]
+    return 2, "/".join(parts[:2])
 
 
 @pytest.mark.skipif(not CSRC.exists(), reason="the C sources are not beside the package")
@@ -201,7 +223,7 @@ def modules_after(code: str) -> set[str]:
     "code",
     [
         "import fastgen",
-        "from fastgen import sampler, params, stop, detokenizer, chat, gguf",
+        "from fastgen import sampler, batch, params, stop, detokenizer, chat, gguf, grammar",
         "import fastgen.models.contract",
     ],
 )

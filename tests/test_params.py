@@ -14,6 +14,7 @@ import pytest
 
 from fastgen.errors import CheckpointError, InvalidParameterError, UnknownParameterError
 from fastgen.params import GREEDY_BELOW, SamplingParams
+from fastgen.rules import RULES
 
 NAMES = [field.name for field in dataclasses.fields(SamplingParams)]
 
@@ -27,16 +28,57 @@ def problem(**given: Any) -> InvalidParameterError:
 def test_defaults_are_neutral() -> None:
     assert SamplingParams().to_dict() == {
         "temperature": 1.0,
+        "dynatemp_range": 0.0,
+        "dynatemp_exponent": 1.0,
         "top_k": 0,
         "top_p": 1.0,
         "min_p": 0.0,
+        "typical_p": 1.0,
+        "top_n_sigma": 0.0,
+        "epsilon_cutoff": 0.0,
+        "eta_cutoff": 0.0,
+        "xtc_probability": 0.0,
+        "xtc_threshold": 0.1,
+        "mirostat": 0,
+        "mirostat_tau": 5.0,
+        "mirostat_eta": 0.1,
+        "dry_multiplier": 0.0,
+        "dry_base": 1.75,
+        "dry_allowed_length": 2,
+        "dry_penalty_last_n": -1,
+        "dry_sequence_breakers": None,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repetition_window": None,
+        "frequency_window": None,
+        "penalize_prompt": None,
+        "no_repeat_ngram_size": 0,
+        "logit_bias": None,
+        "allowed_token_ids": None,
+        "suppress_tokens": (),
+        "bad_words": (),
+        "ban_eos": False,
+        "sampler_order": None,
+        "ties": None,
+        "profile": "fastgen",
+        "nan_policy": "error",
         "seed": None,
+        "n": 1,
+        "best_of": None,
         "max_tokens": None,
+        "min_tokens": 0,
         "stop": (),
         "stop_token_ids": (),
         "ignore_eos": False,
         "include_stop_str_in_output": False,
         "skip_special_tokens": True,
+        "logprobs": None,
+        "logprobs_mode": "raw_logprobs",
+        "entropy": False,
+        "json_schema": None,
+        "regex": None,
+        "grammar": None,
     }
     assert not SamplingParams().greedy
 
@@ -55,6 +97,47 @@ def test_defaults_are_neutral() -> None:
         ("ignore_eos", [False, True]),
         ("include_stop_str_in_output", [False, True]),
         ("skip_special_tokens", [False, True]),
+        ("dynatemp_range", [0, 0.5, 1, 100]),
+        ("dynatemp_exponent", [1e-9, 1, 100]),
+        ("typical_p", [5e-324, 0.5, 1]),
+        ("top_n_sigma", [0, 1, 1.5, 1e300]),
+        ("epsilon_cutoff", [0, 3e-4, 0.999]),
+        ("eta_cutoff", [0, 3e-4, 0.999]),
+        ("xtc_probability", [0, 0.5, 1]),
+        ("xtc_threshold", [0, 0.1, 0.5, 1]),
+        ("mirostat", [0, 1, 2]),
+        ("mirostat_tau", [1e-9, 5, 1e9]),
+        ("mirostat_eta", [1e-9, 0.1, 1]),
+        ("dry_multiplier", [0, 0.8, 100]),
+        ("dry_base", [1, 1.75, 1e9]),
+        ("dry_allowed_length", [1, 2, 1 << 31]),
+        ("dry_penalty_last_n", [-1, 0, 1 << 31]),
+        ("dry_sequence_breakers", [None, (), ("\n", "ab", (3,), (3, 4))]),
+        ("repetition_penalty", [5e-324, 0.5, 1, 100]),
+        ("presence_penalty", [-100, 0, 0.5, 2, 100]),
+        ("frequency_penalty", [-100, 0, 0.5, 2, 100]),
+        ("repetition_window", [None, -1, 0, 64, 1 << 31]),
+        ("frequency_window", [None, -1, 0, 64, 1 << 31]),
+        ("penalize_prompt", [None, False, True]),
+        ("no_repeat_ngram_size", [0, 1, 3]),
+        ("logit_bias", [None, ((3, 0.5), (7, -math.inf))]),
+        ("allowed_token_ids", [None, (0,), (0, 5, 1 << 31)]),
+        ("suppress_tokens", [(), (0, 5)]),
+        ("bad_words", [(), ("a", (1, 2), (0,), " b")]),
+        ("ban_eos", [False, True]),
+        ("sampler_order", [None, ("top_k", "temperature"), ()]),
+        ("ties", [None, "cut", "keep"]),
+        ("profile", ["fastgen", "hf", "vllm", "llamacpp", "sglang", "mlx"]),
+        ("nan_policy", ["error", "mask"]),
+        ("n", [1, 128]),
+        ("best_of", [None, 1, 128]),
+        ("min_tokens", [0, 1, 1 << 31]),
+        ("logprobs", [None, 0, 20, -1]),
+        ("logprobs_mode", ["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]),
+        ("entropy", [False, True]),
+        ("json_schema", [None, "{}", '{"type":"object"}']),
+        ("regex", [None, "[0-9]+"]),
+        ("grammar", [None, "start: /a/"]),
     ],
 )
 def test_values_in_range(name: str, values: list[Any]) -> None:
@@ -79,6 +162,90 @@ NUMBERS = (math.nan, math.inf, -math.inf, 10**400, -(10**400), 10**5000, "1", No
         ("ignore_eos", [0, 1, None, "true"]),
         ("include_stop_str_in_output", [0, 1, None, "true"]),
         ("skip_special_tokens", [0, 1, None, "true"]),
+        ("dynatemp_range", [-0.1, 100.1, *NUMBERS]),
+        ("dynatemp_exponent", [0, -1, 100.1, *NUMBERS]),
+        ("typical_p", [0, -0.1, 1.01, *NUMBERS]),
+        ("top_n_sigma", NUMBERS),
+        ("epsilon_cutoff", [-0.1, 1, 1.0, *NUMBERS]),
+        ("eta_cutoff", [-0.1, 1, 1.0, *NUMBERS]),
+        ("xtc_probability", [-0.1, 1.01, *NUMBERS]),
+        ("xtc_threshold", [-0.1, 1.01, *NUMBERS]),
+        ("mirostat", [-1, 3, 1.0, *NUMBERS]),
+        ("mirostat_tau", [0, -1, *NUMBERS]),
+        ("mirostat_eta", [0, -1, *NUMBERS]),
+        ("dry_multiplier", [-0.1, 100.1, *NUMBERS]),
+        ("dry_base", [0.99, 0, *NUMBERS]),
+        ("dry_allowed_length", [0, -1, 2.0, *NUMBERS]),
+        ("dry_penalty_last_n", [-2, 2.0, *NUMBERS]),
+        ("dry_sequence_breakers", ["", ("",), (3,), 3, ((),), ((-1,),), (("a",),), {"a": 1}, b"a", ("\ud800",)]),
+        ("repetition_penalty", [0, -1, 100.1, *NUMBERS]),
+        ("presence_penalty", [-100.1, 100.1, *NUMBERS]),
+        ("frequency_penalty", [-100.1, 100.1, *NUMBERS]),
+        ("repetition_window", [-2, 64.0, True, "64", (1 << 31) + 1]),
+        ("frequency_window", [-2, 64.0, True, "64", (1 << 31) + 1]),
+        ("penalize_prompt", [0, 1, "true"]),
+        ("no_repeat_ngram_size", [-1, 2.0, *NUMBERS]),
+        (
+            "logit_bias",
+            [
+                {-1: 1},
+                {(1 << 31) + 1: 1},
+                {"x": 1},
+                {"-1": 1},
+                {"": 1},
+                {"²": 1},
+                {"9" * 5000: 1},
+                {1.0: 1},
+                {True: 1},
+                {5: True},
+                {5: None},
+                {5: "1"},
+                {5: math.nan},
+                {5: math.inf},
+                {5: 1, "5": 1},
+                ((5, 1), (5, 2)),
+                (5, 1),
+                ((5,),),
+                "5",
+                5,
+                False,
+            ],
+        ),
+        ("allowed_token_ids", [(), [], (-1,), ("a",), (1.0,), True, "1"]),
+        ("suppress_tokens", [(-1,), ("a",), (1.0,), True, "1", ((1,),)]),
+        ("bad_words", ["", ("",), (1, 2), 1, ((),), ([-1],), (["a"],), (None,), ("\udfff",), {"a": 1}, b"a", True]),
+        ("ban_eos", [0, 1, None, "true"]),
+        ("sampler_order", [("top_q",), ("top_k", "top_k"), (1,), (None,), 1, {"top_k": 1}, "penalties", ("typ_p",)]),
+        ("ties", ["", "random", 1, True, ["cut"]]),
+        ("profile", [None, "", "openai", "HF", 1, ["hf"]]),
+        ("nan_policy", [None, "", "ignore", 1, True]),
+        ("n", [0, -1, 129, 1.0, *NUMBERS]),
+        ("best_of", [0, -1, 129, 1.0, True, "1", math.nan]),
+        ("min_tokens", [-1, 1.0, *NUMBERS]),
+        ("logprobs", [-2, 1.0, "1", math.nan, [1], 10**5000]),
+        ("logprobs_mode", [None, "", "raw", 1]),
+        ("entropy", [0, 1, None, "true"]),
+        (
+            "json_schema",
+            [
+                "",
+                "{",
+                "[]",
+                "null",
+                "true",
+                [],
+                True,
+                1,
+                b"{}",
+                {"a": math.nan},
+                '{"a": 1e999}',
+                {"a": {1}},
+                {"a": "\ud800"},
+                '{"a":' * 100_000,
+            ],
+        ),
+        ("regex", ["", 1, True, b"a", ["a"], "\ud800"]),
+        ("grammar", ["", 1, True, b"a", ["a"], "\ud800"]),
     ],
 )
 def test_values_out_of_range(name: str, values: list[Any]) -> None:
@@ -131,7 +298,187 @@ def test_greedy(temperature: float, greedy: bool) -> None:
     assert SamplingParams(temperature=temperature).greedy is greedy
 
 
+def test_every_parameter_has_a_rule() -> None:
+    assert list(RULES) == NAMES
+
+
+def test_off_by_other_numbers() -> None:
+    for value in (-1, -1.0, 0, -0.5):
+        assert SamplingParams(top_n_sigma=value) == SamplingParams()
+    assert repr(SamplingParams(top_n_sigma=-1)) == "SamplingParams()"
+
+
+def test_logprobs_of_true_and_false() -> None:
+    assert SamplingParams(logprobs=True).logprobs == 0
+    assert SamplingParams(logprobs=True).logprobs is not False
+    assert SamplingParams(logprobs=False).logprobs is None
+
+
+def test_logit_bias() -> None:
+    params = SamplingParams(logit_bias={"50256": -100, 7: 1000, 3: False, 9: -1e300, 4: -math.inf, 0: 10**400, 5: 2})
+    assert params.logit_bias == (
+        (0, 100.0),
+        (3, -math.inf),
+        (4, -math.inf),
+        (5, 2.0),
+        (7, 100.0),
+        (9, -100.0),
+        (50256, -100.0),
+    )
+    assert all(type(token) is int and type(bias) is float for token, bias in params.logit_bias)
+    assert SamplingParams(logit_bias={8: 1, "2": 3}).to_dict()["logit_bias"] == {2: 3.0, 8: 1.0}
+    assert SamplingParams(logit_bias=[[8, 1], (2, 3)]) == SamplingParams(logit_bias={"8": 1, 2: 3})
+    assert SamplingParams(logit_bias={}) == SamplingParams(logit_bias=()) == SamplingParams()
+    for same in (params.replace(top_k=0), SamplingParams(**params.to_dict()), dataclasses.replace(params)):
+        assert same == params
+        assert hash(same) == hash(params)
+
+
+@pytest.mark.parametrize(
+    ("bias", "told"),
+    [
+        ({-1: 5}, "(wrong is -1)"),
+        ({"zwei": 5}, "(wrong is 'zwei')"),
+        ({77: math.nan}, "(wrong is nan for the id 77)"),
+        ({7: 1, "7": 1}, "(the id 7 is there twice)"),
+    ],
+)
+def test_logit_bias_names_the_id(bias: dict[Any, Any], told: str) -> None:
+    many = {**dict.fromkeys(range(1000, 2000), 0.5), **bias}
+    assert problem(logit_bias=many).details["problems"][0].endswith(told)
+
+
+def test_ids_are_sorted_and_unique() -> None:
+    assert SamplingParams(allowed_token_ids=[5, 1, 5]).allowed_token_ids == (1, 5)
+    assert SamplingParams(allowed_token_ids=5).allowed_token_ids == (5,)
+    assert SamplingParams(suppress_tokens=[5, 1, 5]).suppress_tokens == (1, 5)
+    assert SamplingParams(suppress_tokens=None).suppress_tokens == ()
+
+
+def test_words() -> None:
+    assert SamplingParams(bad_words="ab").bad_words == ("ab",)
+    assert SamplingParams(bad_words=["a", [1, 2], range(2)]).bad_words == ("a", (1, 2), (0, 1))
+    assert SamplingParams(bad_words=None).bad_words == ()
+    assert SamplingParams(dry_sequence_breakers=["\n", [4]]).dry_sequence_breakers == ("\n", (4,))
+    assert "(wrong is 1)" in str(problem(bad_words=[1, 2]))
+
+
+def test_json_schema_is_stored_as_json() -> None:
+    text = '{"type":"object","properties":{"zé":{"enum":[1,true,null]},"a":{}}}'
+    schema = {"type": "object", "properties": {"zé": {"enum": [1, True, None]}, "a": {}}}
+    assert SamplingParams(json_schema=schema).json_schema == text
+    assert SamplingParams(json_schema=json.dumps(schema, indent=2)).json_schema == text
+    assert SamplingParams(json_schema=text).replace(n=2).json_schema == text
+
+
+# Values that contradict each other.
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"min_tokens": 6, "max_tokens": 5}, "min_tokens=6: must be at most max_tokens, 5"),
+        ({"n": 3, "best_of": 2}, "best_of=2: must be at least n, 3"),
+        (
+            {"mirostat": 2, "top_k": 5, "xtc_probability": 0.5},
+            "mirostat=2: takes the place of the truncation samplers, so these must be off: top_k, xtc_probability",
+        ),
+        (
+            {"sampler_order": ["top_k"], "top_k": 5, "top_p": 0.5, "temperature": 0.5},
+            "sampler_order=('top_k',): must name what is set and would be silently ignored: temperature, top_p",
+        ),
+        (
+            {"sampler_order": ["top_k"], "dynatemp_range": 0.5, "xtc_probability": 1},
+            "sampler_order=('top_k',): must name what is set and would be silently ignored: temperature, xtc",
+        ),
+        (
+            {"json_schema": "{}", "grammar": "g"},
+            "grammar='g': must be the only one of json_schema, regex and grammar; json_schema is set too",
+        ),
+    ],
+)
+def test_contradictions(given: dict[str, Any], told: str) -> None:
+    error = problem(**given)
+    assert error.details["problems"] == [told]
+    assert error.details["parameter"] == told.split("=")[0]
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"top_k": 1},
+        {"top_p": 0.9},
+        {"min_p": 0.1},
+        {"typical_p": 0.9},
+        {"top_n_sigma": 1},
+        {"epsilon_cutoff": 0.1},
+        {"eta_cutoff": 0.1},
+        {"xtc_probability": 0.1},
+    ],
+)
+def test_mirostat_stands_alone(off: dict[str, Any]) -> None:
+    for version in (1, 2):
+        assert "mirostat" in str(problem(mirostat=version, **off))
+    assert SamplingParams(mirostat=2, temperature=0.5, repetition_penalty=1.1, xtc_threshold=0.2).mirostat == 2
+
+
+def test_what_does_not_contradict() -> None:
+    for given in (
+        {"min_tokens": 5, "max_tokens": 5},
+        {"n": 3, "best_of": 3},
+        {"sampler_order": ["top_k"], "top_k": 5},
+        {"sampler_order": ["top_k"], "temperature": 0},
+        {"sampler_order": ["top_k"], "temperature": 0, "dynatemp_range": 1},
+        {"dynatemp_range": 2.0, "temperature": 0.5},
+    ):
+        SamplingParams(**given)
+
+
+def test_contradictions_are_told_with_the_rest() -> None:
+    error = problem(top_p=0, n=3, best_of=2, min_tokens=5, max_tokens=-1, sampler_order=("top_q",), top_k=3)
+    assert [text.split("=")[0] for text in error.details["problems"]] == [
+        "top_p",
+        "sampler_order",
+        "max_tokens",
+        "best_of",
+    ]
+
+
+# Several answers.
+
+
+@pytest.mark.parametrize(
+    ("seed", "seeds"),
+    [
+        (5, (5, 6, 7)),
+        (0, (0, 1, 2)),
+        (-1, (-1, 0, 1)),
+        (-(1 << 63), (-(1 << 63), -(1 << 63) + 1, -(1 << 63) + 2)),
+        ((1 << 63) - 1, ((1 << 63) - 1, 1 << 63, (1 << 63) + 1)),
+        ((1 << 64) - 2, ((1 << 64) - 2, (1 << 64) - 1, 0)),
+        (None, (None, None, None)),
+    ],
+)
+def test_children(seed: int | None, seeds: tuple[int | None, ...]) -> None:
+    expected = tuple(SamplingParams(seed=one, temperature=0.5, logit_bias={1: False}) for one in seeds)
+    for several in ({"n": 3}, {"n": 2, "best_of": 3}):
+        parent = SamplingParams(seed=seed, temperature=0.5, logit_bias={1: False}, **several)
+        assert parent.children() == expected
+    assert SamplingParams(seed=seed).children() == (SamplingParams(seed=seed),)
+
+
 # Names.
+
+
+def test_aliases() -> None:
+    assert SamplingParams(typ_p=0.5).typical_p == 0.5
+    assert SamplingParams(repeat_penalty=1.5).repetition_penalty == 1.5
+    assert SamplingParams(num_return_sequences=2).n == 2
+    assert SamplingParams(min_new_tokens=2).min_tokens == 2
+    params = SamplingParams().replace(repeat_last_n=64)
+    assert (params.repetition_window, params.frequency_window) == (64, 64)
+    with pytest.raises(UnknownParameterError):
+        SamplingParams(penalty_alpha=0.6)
 
 
 @pytest.mark.parametrize("name", ["max_new_tokens", "max_completion_tokens", "n_predict", "max_tokens"])
@@ -146,7 +493,14 @@ def test_name_of_temperature() -> None:
     assert SamplingParams(temp=0.5).temperature == 0.5
 
 
-@pytest.mark.parametrize("given", [{"max_tokens": 1, "max_new_tokens": 1}, {"temp": 1, "temperature": 1}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_tokens": 1, "max_new_tokens": 1},
+        {"temp": 1, "temperature": 1},
+        {"repeat_last_n": 1, "frequency_window": 1},
+    ],
+)
 def test_given_twice(given: dict[str, Any]) -> None:
     for order in (given, dict(reversed(given.items()))):
         with pytest.raises(InvalidParameterError, match="given twice"):
@@ -181,6 +535,9 @@ def test_order_of_keywords_does_not_matter() -> None:
         ("top-p", "top_p"),
         ("max_new_token", "max_new_tokens"),
         ("stops", "stop"),
+        ("repetition_penality", "repetition_penalty"),
+        ("repeat_last", "repeat_last_n"),
+        ("xtc_propability", "xtc_probability"),
     ],
 )
 def test_did_you_mean(name: str, meant: str) -> None:
@@ -234,7 +591,9 @@ def test_hash_and_equality() -> None:
 
 
 def test_copies() -> None:
-    params = SamplingParams(temperature=0.3, stop=["a"], seed=-1)
+    params = SamplingParams(
+        temperature=0.3, stop=["a"], seed=-1, logit_bias={3: False}, bad_words=["a", [1]], json_schema={"a": [1]}
+    )
     for other in (
         pickle.loads(pickle.dumps(params)),
         copy.copy(params),

@@ -530,7 +530,7 @@ def test_sampling_takes_no_memory(parameters: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("k", [0, 1, 50, 5000])
 def test_memory_is_bounded(k: int) -> None:
-    """80 bytes for each 256 scores, with top-k 12 more or 3 KiB k."""
+    """84 bytes for each 256 scores, a bit for each, 32 KiB, and 32 bytes for each candidate of a list."""
     tracemalloc.start()
     try:
         sampler = Sampler(SamplingParams(top_k=k), 128_000)
@@ -538,7 +538,9 @@ def test_memory_is_bounded(k: int) -> None:
     finally:
         tracemalloc.stop()
     assert sampler.vocab_size == 128_000
-    assert size < 500 * (80 + 12) + min(3 * 1024 * k, 12 * 128_000) + 2000
+    bound = 500 * 84 + 16_000 + 32_768 + 32 * (max(2048, 2 * k + 512) + 16)
+    assert bound <= sampler.nbytes <= bound + 100
+    assert size < bound + 4000
 
 
 def test_two_threads_in_one_sampler_are_told_apart() -> None:

@@ -21,13 +21,14 @@ enum { FG_LANES = 16, FG_BLOCK = 256 };
 
 FG_INLINE size_t fg_block_count(size_t count) { return (count + FG_BLOCK - 1) / FG_BLOCK; }
 
-/** Part of a row in descending order, lowest index first among equals: scores above `bound`, and those equal to it
- * whose index is below `ties`. */
+/** Part of a row in descending order: scores above `bound`, and those equal to it whose index lies in
+ * [first_tie, end_tie). Where lower indices come first among equals, `first_tie` is 0; where higher ones do, `end_tie`
+ * is the row's length. */
 typedef struct fg_domain {
-    float max;   /* largest score of the row, finite */
+    float max;   /* at least the largest score of the row, finite */
     float scale; /* log2(e) / temperature, positive and finite */
     float bound; /* at least what fg_whole_row() sets: that keeps every weight a normal number, and -inf outside */
-    size_t ties;
+    size_t first_tie, end_tie;
 } fg_domain;
 
 /** The next float above a finite value or -inf. */
@@ -48,12 +49,18 @@ FG_INLINE float fg_bound_at(double value) {
 /** Every score whose weight is at least 2^-125. */
 FG_INLINE fg_domain fg_whole_row(float max, double temperature, size_t count) {
     float const scale = (float)(1.4426950408889634 / temperature); /* log2(e) */
-    return (fg_domain){max, scale, fg_bound_at((double)max - 125.0 / (double)scale), count};
+    return (fg_domain){max, scale, fg_bound_at((double)max - 125.0 / (double)scale), 0, count};
 }
 
+/** Bit i % 32 of word i / 32 of a bitmask says whether score i may be chosen. NULL: every one may. */
+FG_INLINE int fg_allowed(uint32_t const *mask, size_t index) { return !mask || (mask[index / 32] >> index % 32 & 1); }
+
 /** Largest score, NaN if there is any NaN; -0 counts as +0. `lane_maxima` (may be NULL) gets 16 floats a block, -inf
- * where the last block has no score. `count` must be positive, as everywhere below. */
-typedef float fg_scan_fn(void const *row, size_t count, float *lane_maxima);
+ * where the last block has no score. `count` must be positive, as everywhere below.
+ *
+ * Scores that `mask` does not allow count as -inf for all maxima; among them a NaN or +inf is a fault all the same:
+ * with a mask the result is NaN if any score is NaN or +inf. */
+typedef float fg_scan_fn(void const *row, size_t count, uint32_t const *mask, float *lane_maxima);
 
 /** Lowest index whose score equals `value`, or `count`. */
 typedef size_t fg_find_fn(void const *row, size_t count, float value);
@@ -63,7 +70,12 @@ typedef size_t fg_find_fn(void const *row, size_t count, float value);
 typedef double fg_mass_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
                           double *block_mass);
 
-/** Weights of one block (`count` <= 256 scores; `domain->ties` counts from the block's start); 0 outside the domain. */
+/** The same sum and block sums with the same bits, and in `surprisal` the sum of weight * (max - score) * scale: the
+ * entropy in bits is log2(mass) + surprisal / mass. */
+typedef double fg_surprisal_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
+                               double *block_mass, double *surprisal);
+
+/** Weights of one block (`count` <= 256 scores; the ties count from the block's start); 0 outside the domain. */
 typedef void fg_weigh_fn(void const *block, size_t count, fg_domain const *domain, float *weights);
 
 /** Threshold filter with compaction: scores >= threshold and their indices, in index order. Stores at most `capacity`,
@@ -71,12 +83,26 @@ typedef void fg_weigh_fn(void const *block, size_t count, fg_domain const *domai
 typedef size_t fg_filter_fn(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,
                             uint32_t *indices, size_t capacity);
 
+/** What a row's mean and deviation are made of: how many scores are above -inf, and the sums of score - shift and of
+ * its square over those. */
+typedef struct fg_moments {
+    double count, sum, squares;
+} fg_moments;
+typedef fg_moments fg_moments_fn(void const *row, size_t count, float shift);
+
+/** Widen one block (`count` <= 256 scores) to float32; what `mask` (which starts at the block, may be NULL) does not
+ * allow, and what is above `ceiling`, becomes -inf. */
+typedef void fg_lift_fn(void const *block, size_t count, uint32_t const *mask, float ceiling, float *scores);
+
 typedef struct fg_logits_kernels {
     fg_scan_fn *scan[FG_DTYPES];
     fg_find_fn *find[FG_DTYPES];
     fg_mass_fn *mass[FG_DTYPES];
+    fg_surprisal_fn *surprisal[FG_DTYPES];
     fg_weigh_fn *weigh[FG_DTYPES];
     fg_filter_fn *filter[FG_DTYPES];
+    fg_moments_fn *moments[FG_DTYPES];
+    fg_lift_fn *lift[FG_DTYPES];
 } fg_logits_kernels;
 
 /** The best table for these features; every slot is filled. */
@@ -128,12 +154,12 @@ FG_INLINE float fg_load_score(void const *row, size_t index, fg_dtype dtype) {
     return dtype == FG_BFLOAT16 ? fg_float_from_bfloat16(half) : fg_float_from_float16(half);
 }
 
-/** Which scores of a block the domain holds: those >= bound, those > bound, or the former up to `split` and the latter
- * behind. */
+/** Which scores of a block the domain holds: those >= bound, those > bound, or it depends on the index. */
 typedef enum fg_ties { FG_TIES_IN, FG_TIES_OUT, FG_TIES_SPLIT } fg_ties;
 
-FG_INLINE fg_ties fg_ties_of(size_t start, size_t end, size_t ties) {
-    return end <= ties ? FG_TIES_IN : start >= ties ? FG_TIES_OUT : FG_TIES_SPLIT;
+FG_INLINE fg_ties fg_ties_of(size_t start, size_t end, fg_domain const *domain) {
+    if (start >= domain->first_tie && end <= domain->end_tie) return FG_TIES_IN;
+    return start >= domain->end_tie || end <= domain->first_tie ? FG_TIES_OUT : FG_TIES_SPLIT;
 }
 
 #endif

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fastgen.cli import common
+from fastgen.cli import common, options
 from fastgen.cli.loading import load
 from fastgen.cli.results import statistics
 from fastgen.cli.session import Session
@@ -22,30 +22,25 @@ HISTORY_LINES: Final = 1000
 FENCE: Final = '"""'
 
 
+@options.with_sampling
 def chat(
     model: common.Model = None,
     system: common.System = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", help="Most tokens of one answer.")] = 1024,
-    temperature: common.Temperature = None,
-    top_p: common.TopP = None,
-    top_k: common.TopK = None,
-    min_p: common.MinP = None,
-    seed: common.Seed = None,
-    stop: common.Stop = None,
+    *,
     stats: common.Stats = False,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     threads: common.Threads = None,
     verbose: common.Verbose = False,
     quiet: common.Quiet = False,
+    **sampling: Any,
 ) -> None:
     """Talk with a model; /help lists the commands.
 
     Through a pipe each line is a message, stdout gets the answers only, and the exit code is that of the first error.
     """
-    overrides = common.sampling(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed, stop=stop
-    )
+    overrides = options.sampling(max_tokens=max_tokens, **sampling)
     generator = load(model, device=device, dtype=dtype, threads=threads)
     if generator.tokenizer.chat_template is None:
         raise PromptError("the model has no chat template", hint="it can continue a text: fastgen generate --raw TEXT")

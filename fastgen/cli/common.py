@@ -25,7 +25,6 @@ __all__ = [
     "exit_code",
     "note",
     "report",
-    "sampling",
     "settings",
     "text_of",
 ]
@@ -79,41 +78,11 @@ Model = Annotated[
     ),
 ]
 System = Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="The system message.")]
-Temperature = Annotated[
-    float | None, typer.Option("--temp", "--temperature", metavar="F", help="0: always the likeliest token.")
-]
-TopP = Annotated[
-    float | None, typer.Option("--top-p", metavar="F", help="Keep the likeliest tokens up to this probability.")
-]
-TopK = Annotated[int | None, typer.Option("--top-k", metavar="N", help="Keep the N likeliest tokens; 0: all.")]
-MinP = Annotated[
-    float | None, typer.Option("--min-p", metavar="F", help="Keep tokens at least F times as likely as the likeliest.")
-]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed gives the same text.")]
-Stop = Annotated[
-    list[str] | None,
-    typer.Option("--stop", metavar="TEXT", help="End before this text; may be repeated; taken literally."),
-]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="Threads of the forward pass.")]
 Stats = Annotated[bool, typer.Option("--stats", help="Print speed and memory on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def sampling(**given: Any) -> dict[str, Any]:
-    """Return the sampling parameters that were given, after a check that needs no model.
-
-    Raises
-    ------
-    InvalidParameterError
-        If one of them is out of its range.
-    """
-    from fastgen.params import SamplingParams
-
-    chosen = {name: value for name, value in given.items() if value is not None and value != []}
-    SamplingParams(**chosen)
-    return chosen
 
 
 def console(stream: TextIO) -> Console:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastgen.cli import common
+from fastgen.cli import common, options
 from fastgen.cli.batch import read_jobs, run_batch
 from fastgen.cli.loading import load, model_name
-from fastgen.cli.results import as_prompt, result_json, statistics
+from fastgen.cli.results import as_prompt, plain, result_json, statistics
 from fastgen.errors import PromptError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["generate"]
 
 
+@options.with_sampling
 def generate(
     words: Annotated[
         list[str] | None,
@@ -48,12 +49,16 @@ def generate(
         ),
     ] = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", help="Most tokens to generate.")] = 256,
-    temperature: common.Temperature = None,
-    top_p: common.TopP = None,
-    top_k: common.TopK = None,
-    min_p: common.MinP = None,
-    seed: common.Seed = None,
-    stop: common.Stop = None,
+    *,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            "--logprobs", metavar="N", help="With --json: log probabilities of each token and the N likeliest."
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", metavar="N", help="So many answers, each printed when it is complete.")
+    ] = None,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -69,6 +74,7 @@ def generate(
     threads: common.Threads = None,
     verbose: common.Verbose = False,
     quiet: common.Quiet = False,
+    **sampling: Any,
 ) -> None:
     """Generate one answer.
 
@@ -79,11 +85,11 @@ def generate(
     """
     if chat is False and system is not None:
         raise typer.BadParameter("a system message needs the chat template: leave out --raw", param_hint="--system")
-    params = common.sampling(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed, stop=stop
-    )
+    params = options.sampling(max_tokens=max_tokens, logprobs=logprobs, n=n, **sampling)
     prompt, source = _read(words or [], file)
     if batch:
+        if n is not None and n > 1:
+            raise typer.BadParameter("a batch has one answer for each prompt: repeat the lines", param_hint="--n")
         if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
             raise typer.BadParameter(f"{str(output)!r} can't be a file here", param_hint="--output")
         jobs = read_jobs(prompt, source)
@@ -97,6 +103,9 @@ def generate(
     generator = load(model, device=device, dtype=dtype, threads=threads)
     answer = _answer_json if as_json else _answer
     live = stream is True if as_json else stream is not False
+    if n is not None and n > 1:
+        _answers(generator, as_prompt(generator, prompt, chat, system), params, as_json, stats)
+        return
     result = answer(generator, as_prompt(generator, prompt, chat, system), params, live)
     if result is None:
         raise typer.Exit(common.INTERRUPTED)
@@ -136,6 +145,23 @@ def _answer(generator: Generator, prompt: Any, params: dict[str, Any], live: boo
     return result
 
 
+def _answers(generator: Generator, prompt: Any, params: dict[str, Any], as_json: bool, stats: bool) -> None:
+    """Print several answers, each when it is complete: as a line of JSON, or as a text with a blank line before it."""
+    writer = common.Writer()
+    results = (piece.output for piece in generator.stream(prompt, **params) if piece.output is not None)
+    try:
+        for place, result in enumerate(results):
+            if as_json:
+                writer.write(common.dump({"index": result.index, **result_json(result, model_name(generator))}) + "\n")
+            else:
+                writer.write("\n" * (place > 0) + result.text)
+                writer.end()
+            if stats:
+                common.note(statistics(result))
+    except KeyboardInterrupt:
+        raise typer.Exit(common.INTERRUPTED) from None
+
+
 def _answer_json(generator: Generator, prompt: Any, params: dict[str, Any], live: bool) -> GenerationOutput | None:
     """Print the answer as one JSON object, or live as a line for each piece; interrupted as `_answer`."""
     writer = common.Writer()
@@ -151,6 +177,8 @@ def _answer_json(generator: Generator, prompt: Any, params: dict[str, Any], live
             result = piece.output
             if live:
                 line = {"text": piece.text, "token_ids": piece.token_ids, "finish_reason": piece.finish_reason}
+                if piece.logprobs is not None:
+                    line["logprobs"] = plain(piece.logprobs)
                 if result is not None:
                     line |= result_json(result, name, whole=False)
                 writer.write(common.dump(line) + "\n")

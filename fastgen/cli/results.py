@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastgen.generator import Generator
     from fastgen.output import GenerationOutput
 
-__all__ = ["as_prompt", "result_json", "statistics"]
+__all__ = ["as_prompt", "plain", "result_json", "statistics"]
 
 
 def as_prompt(generator: Generator, text: str, chat: bool | None, system: str | None) -> Any:
@@ -24,8 +24,10 @@ def as_prompt(generator: Generator, text: str, chat: bool | None, system: str | 
 
 
 def result_json(result: GenerationOutput, model: str, *, whole: bool = True) -> dict[str, Any]:
-    """Return a result for JSON; without text and tokens if they were given out piece by piece."""
-    content = {"text": result.text, "token_ids": result.token_ids} if whole else {}
+    """Return a result for JSON; without text, tokens and log probabilities if they were given out piece by piece."""
+    content: dict[str, Any] = {"text": result.text, "token_ids": result.token_ids} if whole else {}
+    if whole and result.logprobs is not None:
+        content["logprobs"] = plain(result.logprobs)
     return {
         **content,
         "finish_reason": result.finish_reason,
@@ -40,6 +42,23 @@ def result_json(result: GenerationOutput, model: str, *, whole: bool = True) -> 
         "timings": dataclasses.asdict(result.timings),
         "model": model,
     }
+
+
+def plain(value: Any) -> Any:
+    """Return log probabilities for JSON, which knows no infinity: -inf becomes -9999, as other servers have it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, bytes):
+        return list(value)
+    return -9999.0 if value == float("-inf") else value
 
 
 def statistics(output: GenerationOutput) -> str:

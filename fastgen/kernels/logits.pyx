@@ -7,7 +7,7 @@
 from numbers import Integral
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, log, sqrt
 from libc.stdint cimport uint32_t
 
 from fastgen cimport cpu
@@ -15,19 +15,26 @@ from fastgen.kernels.rows cimport Rows, borrow, fg_dtype
 from fastgen.errors import InvalidParameterError, LogitsError
 
 cdef extern from "kernels/logits.h" nogil:
-    ctypedef float (*fg_scan_fn)(const void *row, size_t count, float *lane_maxima)
+    ctypedef float (*fg_scan_fn)(const void *row, size_t count, const uint32_t *mask, float *lane_maxima)
     ctypedef size_t (*fg_find_fn)(const void *row, size_t count, float value)
     ctypedef double (*fg_mass_fn)(const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
                                   double *block_mass)
+    ctypedef double (*fg_surprisal_fn)(const void *row, size_t count, const float *lane_maxima,
+                                       const fg_domain *domain, double *block_mass, double *surprisal)
     ctypedef void (*fg_weigh_fn)(const void *block, size_t count, const fg_domain *domain, float *weights)
     ctypedef size_t (*fg_filter_fn)(const void *row, size_t count, const float *lane_maxima, float threshold,
                                     float *scores, uint32_t *indices, size_t capacity)
+    ctypedef fg_moments (*fg_moments_fn)(const void *row, size_t count, float shift)
+    ctypedef void (*fg_lift_fn)(const void *block, size_t count, const uint32_t *mask, float ceiling, float *scores)
     ctypedef struct fg_logits_kernels:
         fg_scan_fn *scan
         fg_find_fn *find
         fg_mass_fn *mass
+        fg_surprisal_fn *surprisal
         fg_weigh_fn *weigh
         fg_filter_fn *filter
+        fg_moments_fn *moments
+        fg_lift_fn *lift
     fg_logits_kernels fg_logits_select(uint32_t features)
     size_t fg_logits_argmax(const fg_logits_kernels *kernels, fg_dtype dtype, const void *row, size_t count,
                             float *largest)
@@ -56,8 +63,13 @@ cpu.on_change(select)
 
 # What other modules cimport. They hold the floating-point mode themselves (base/fpenv.h).
 
-cdef float scan(fg_dtype dtype, const void *row, size_t count, float *lane_maxima) noexcept nogil:
-    return table.scan[<int>dtype](row, count, lane_maxima)
+cdef const fg_logits_kernels *kernels_in_use() noexcept nogil:
+    return &table
+
+
+cdef float scan(fg_dtype dtype, const void *row, size_t count, const uint32_t *mask,
+                float *lane_maxima) noexcept nogil:
+    return table.scan[<int>dtype](row, count, mask, lane_maxima)
 
 
 cdef size_t find(fg_dtype dtype, const void *row, size_t count, float value) noexcept nogil:
@@ -67,6 +79,20 @@ cdef size_t find(fg_dtype dtype, const void *row, size_t count, float value) noe
 cdef double mass(fg_dtype dtype, const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
                  double *block_mass) noexcept nogil:
     return table.mass[<int>dtype](row, count, lane_maxima, domain, block_mass)
+
+
+cdef double surprisal(fg_dtype dtype, const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
+                      double *block_mass, double *surprisal_sum) noexcept nogil:
+    return table.surprisal[<int>dtype](row, count, lane_maxima, domain, block_mass, surprisal_sum)
+
+
+cdef fg_moments moments(fg_dtype dtype, const void *row, size_t count, float shift) noexcept nogil:
+    return table.moments[<int>dtype](row, count, shift)
+
+
+cdef void lift(fg_dtype dtype, const void *block, size_t count, const uint32_t *mask, float ceiling,
+               float *scores) noexcept nogil:
+    table.lift[<int>dtype](block, count, mask, ceiling, scores)
 
 
 cdef void weigh(fg_dtype dtype, const void *block, size_t count, const fg_domain *domain,
@@ -155,7 +181,7 @@ def maximum(logits):
     cdef fg_fpenv mode
     with nogil:
         mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, NULL)
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, NULL)
         fg_fpenv_leave(mode)
     check_finite(rows, largest)
     return largest
@@ -211,7 +237,7 @@ def exp_sum(logits, temperature=1.0):
     cdef fg_fpenv mode
     with nogil:
         mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, scratch.lane_maxima)
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
         total = -1.0
         if -INFINITY < largest < INFINITY:
             domain = fg_whole_row(largest, scale_by, rows.count)
@@ -221,6 +247,148 @@ def exp_sum(logits, temperature=1.0):
     if total < 0.0:
         raise no_candidates({})
     return total
+
+
+def entropy(logits, temperature=1.0):
+    """Return the entropy of softmax(logits / temperature), in nats.
+
+    It has the same bits on every SIMD level of a machine. Probabilities below 2**-125 of the largest count as 0.
+
+    Parameters
+    ----------
+    logits : array of float32, bfloat16 or float16, shape [vocab]
+    temperature : float
+        In [1e-5, 100].
+
+    Raises
+    ------
+    LogitsError
+        As `argmax`; ``no_candidates`` if every logit is -inf.
+    InvalidParameterError
+        If the temperature is out of its range.
+    """
+    cdef Rows rows = borrow_row(logits)
+    cdef Scratch scratch = Scratch(rows.count)
+    cdef fg_domain domain
+    cdef double total, bits, nats = 0.0, scale_by = check_temperature(temperature)
+    cdef float largest
+    cdef fg_fpenv mode
+    with nogil:
+        mode = fg_fpenv_enter()
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
+        total = -1.0
+        if -INFINITY < largest < INFINITY:
+            domain = fg_whole_row(largest, scale_by, rows.count)
+            total = surprisal(rows.dtype, rows.data, rows.count, scratch.lane_maxima, &domain, scratch.block_mass,
+                              &bits)
+            nats = log(total) + bits / total * 0.6931471805599453       # ln 2
+        fg_fpenv_leave(mode)
+    check_finite(rows, largest)
+    if total < 0.0:
+        raise no_candidates({})
+    return nats
+
+
+def mean_and_deviation(logits):
+    """Return the mean and the population standard deviation of the logits above -inf.
+
+    Parameters
+    ----------
+    logits : array of float32, bfloat16 or float16, shape [vocab]
+
+    Returns
+    -------
+    mean, deviation : float
+        With the same bits on every SIMD level. The variance is off by at most 2e-6 of the mean square distance from the
+        first logit above -inf. Squares are summed in float32: both numbers may be infinite or NaN where logits lie
+        further than 1e18 apart.
+
+    Raises
+    ------
+    LogitsError
+        As `argmax`; ``no_candidates`` if every logit is -inf.
+    """
+    cdef Rows rows = borrow_row(logits)
+    cdef fg_moments sums
+    cdef float largest, shift
+    cdef double offset, variance, mean = 0.0, deviation = 0.0
+    cdef size_t first = 0
+    cdef fg_fpenv mode
+    with nogil:
+        mode = fg_fpenv_enter()
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, NULL)
+        if -INFINITY < largest < INFINITY:
+            while score_at(rows.dtype, rows.data, first) == -INFINITY:
+                first += 1
+            shift = score_at(rows.dtype, rows.data, first)
+            sums = moments(rows.dtype, rows.data, rows.count, shift)
+            offset = sums.sum / sums.count
+            variance = sums.squares / sums.count - offset * offset
+            mean = shift + offset
+            deviation = 0.0 if variance < 0.0 else sqrt(variance)       # below 0 by rounding
+        fg_fpenv_leave(mode)
+    check_finite(rows, largest)
+    if largest == -INFINITY:
+        raise no_candidates({})
+    return mean, deviation
+
+
+def apply_bitmask(logits, mask, out=None):
+    """Return the logits as float32, with -inf where the mask does not allow the token.
+
+    Parameters
+    ----------
+    logits : array of float32, bfloat16 or float16, shape [vocab]
+    mask : array of int32 or uint32, shape [(vocab + 31) // 32]
+        Bit ``i % 32`` of word ``i // 32`` allows token i. Bits behind the last token mean nothing.
+    out : float32 array, shape [vocab], optional
+        Where to put the result: writable and contiguous. It may be `logits` itself.
+
+    Returns
+    -------
+    float32 array, shape [vocab]
+        `out`, or a new one.
+
+    Raises
+    ------
+    LogitsError
+        As `argmax`; of NaN and +inf also where the mask does not allow them.
+    InvalidParameterError
+        If the mask or `out` has another length or type.
+    """
+    import numpy as np
+    cdef Rows rows = borrow_row(logits)
+    cdef size_t block, start
+    cdef float largest
+    cdef fg_fpenv mode
+    words = np.asarray(mask)
+    if words.ndim != 1 or words.dtype not in (np.dtype(np.int32), np.dtype(np.uint32)):
+        raise InvalidParameterError("the mask must be int32 or uint32, [words]", dtype=str(words.dtype),
+                                    shape=words.shape)
+    if <size_t>words.size != (rows.count + 31) // 32:
+        raise InvalidParameterError("the mask has a wrong length", expected=(rows.count + 31) // 32, found=words.size)
+    cdef const uint32_t[::1] word_view = np.require(words, requirements="CA").view(np.uint32)
+    if out is None:
+        out = np.empty(rows.count, np.float32)
+    cdef float[::1] view
+    try:
+        view = out
+    except (TypeError, ValueError, BufferError) as error:
+        hint = "a writable, contiguous float32 buffer"
+        raise InvalidParameterError("out can't take the logits", hint=hint, type=type(out).__name__) from error
+    if <size_t>view.shape[0] != rows.count:
+        raise InvalidParameterError("out has a wrong length", expected=rows.count, found=view.shape[0])
+    with nogil:
+        mode = fg_fpenv_enter()
+        largest = scan(rows.dtype, rows.data, rows.count, &word_view[0], NULL)
+        if largest < INFINITY:
+            for block in range(fg_block_count(rows.count)):
+                start = block * <size_t>FG_BLOCK
+                lift(rows.dtype, row_at(rows.dtype, rows.data, start), min(<size_t>FG_BLOCK, rows.count - start),
+                     &word_view[start // 32], INFINITY, &view[start])
+        fg_fpenv_leave(mode)
+    check_finite(rows, largest)
+    return out
 
 
 def weights(logits, temperature=1.0):
@@ -236,7 +404,7 @@ def weights(logits, temperature=1.0):
     cdef size_t block, start
     with nogil:
         mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, NULL)
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, NULL)
         if -INFINITY < largest < INFINITY:
             domain = fg_whole_row(largest, scale_by, FG_BLOCK)
             for block in range(fg_block_count(rows.count)):
@@ -322,7 +490,7 @@ def top_k(logits, k):
     room.scores, room.copy, room.indices = &score_view[0], &copy_view[0], &index_view[0]
     with nogil:
         mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, scratch.lane_maxima)
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
         if largest < INFINITY:
             domain = fg_whole_row(largest, 1.0, rows.count)
             domain.bound = -3.4028234663852886e38   # the weights do not matter here: every score but -inf may be chosen
@@ -332,7 +500,7 @@ def top_k(logits, k):
         fg_fpenv_leave(mode)
     check_finite(rows, largest)
     scores, indices = found_scores[:stored], found_indices[:stored]
-    inside = ((scores > domain.bound) | (indices < domain.ties)) & (scores > -INFINITY)
+    inside = ((scores > domain.bound) | (indices < domain.end_tie)) & (scores > -INFINITY)
     scores, indices = scores[inside], indices[inside]
     order = np.lexsort((indices, -scores))
     return scores[order], indices[order]

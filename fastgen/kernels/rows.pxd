@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from cpython.buffer cimport Py_buffer
 
@@ -25,4 +25,14 @@ cdef class Rows:
     cdef int from_buffer(self, object buffer) except -1
     cdef int from_dlpack(self, object producer) except -1
 
+cdef class Words:
+    """A bitmask that somebody else owns: 32-bit words, of one row or of each."""
+
+    cdef const uint32_t *data
+    cdef size_t stride              # words from row to row; 0 if all rows share one
+    cdef Py_buffer view
+    cdef bint has_view
+
+cdef bint is_remote(object logits) except -1
 cdef Rows borrow(object logits)
+cdef Words borrow_words(object mask, size_t words, size_t rows)

@@ -10,9 +10,9 @@ import sys
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastgen.errors import LogitsError
+from fastgen.errors import InvalidParameterError, LogitsError
 
 cdef extern from *:
     """
@@ -113,6 +113,12 @@ cdef class Rows:
         except (BufferError, ValueError, TypeError) as error:
             raise _invalid("logits do not give their memory away", type=type(buffer).__name__) from error
         self.has_view = True
+        if (self.view.ndim == 1 and self.view.itemsize == 4 and self.view.strides[0] == 4 and self.view.format != NULL
+                and self.view.format[0] == b"f" and self.view.format[1] == 0 and 0 < self.view.shape[0] <= COUNT_MAX):
+            # the usual row, without a detour through Python's objects
+            self.dtype, self.data = FG_FLOAT32, <const char *>self.view.buf
+            self.is_batch, self.rows, self.count, self.row_stride = False, 1, self.view.shape[0], 0
+            return 0
         form = (<bytes>self.view.format).decode() if self.view.format != NULL else "B"
         if form in ("f", "<f", "=f", "@f") and self.view.itemsize == 4:
             self.dtype = FG_FLOAT32
@@ -163,6 +169,13 @@ cdef class Rows:
         return self.set_shape(shape, strides)
 
 
+cdef bint is_remote(object logits) except -1:
+    """Return whether `logits` is a tensor whose memory is not the host's."""
+    if tensor_type is None:
+        see_torch()
+    return tensor_type is not None and isinstance(logits, tensor_type) and not logits.is_cpu
+
+
 cdef Rows borrow(object logits):
     """Return the rows behind `logits`; the memory lives as long as the result does."""
     cdef Rows rows = Rows.__new__(Rows)
@@ -179,3 +192,41 @@ cdef Rows borrow(object logits):
         hint = "NumPy, torch, the buffer protocol or DLPack"
         raise _invalid("logits must be an array", hint, type=type(logits).__name__)
     return rows
+
+
+@cython.final
+cdef class Words:
+    def __dealloc__(self):
+        if self.has_view:
+            PyBuffer_Release(&self.view)
+
+
+cdef Words borrow_words(object mask, size_t words, size_t rows):
+    """Return the bitmask behind `mask`: int32 or uint32, [words] or [rows, words], rows of adjacent words.
+
+    Raises
+    ------
+    InvalidParameterError
+        It is something else, or has fewer words or another number of rows.
+    """
+    cdef Words found = Words.__new__(Words)
+    if hasattr(mask, "numpy"):      # a tensor: its memory, by way of an array
+        mask = mask.numpy()
+    try:
+        PyObject_GetBuffer(mask, &found.view, PyBUF_STRIDES | PyBUF_FORMAT)
+    except (BufferError, ValueError, TypeError) as error:
+        raise InvalidParameterError("a mask must be an array of 32-bit words", type=type(mask).__name__) from error
+    found.has_view = True
+    form = (<bytes>found.view.format).decode() if found.view.format != NULL else "B"
+    shape = tuple([found.view.shape[axis] for axis in range(found.view.ndim)])
+    if form.lstrip("<=@") not in ("i", "I", "l", "L") or found.view.itemsize != 4:
+        raise InvalidParameterError("a mask must hold int32 or uint32 words", format=form)
+    if found.view.ndim not in (1, 2) or <size_t>shape[-1] < words or (len(shape) == 2 and <size_t>shape[0] != rows):
+        raise InvalidParameterError("a mask must be [words] or [rows, words]", shape=shape, words=words, rows=rows)
+    if found.view.strides[found.view.ndim - 1] != 4 or (len(shape) == 2 and found.view.strides[0] % 4):
+        raise InvalidParameterError("the words of a mask must be adjacent in memory", hint="pass a contiguous copy")
+    if len(shape) == 2 and found.view.strides[0] < 0:
+        raise InvalidParameterError("the rows of a mask are in reverse order", hint="pass a contiguous copy")
+    found.data = <const uint32_t *>found.view.buf
+    found.stride = <size_t>found.view.strides[0] // 4 if len(shape) == 2 else 0
+    return found

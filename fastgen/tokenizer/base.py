@@ -28,7 +28,7 @@ class Traits:
 class TableTokenizer:
     """A tokenizer that decodes by joining bytes; the subclasses encode."""
 
-    __slots__ = ("_table", "_traits")
+    __slots__ = ("__weakref__", "_table", "_traits")  # grammars are cached for as long as their tokenizer lives
 
     def __init__(self, table: ByteTable, traits: Traits) -> None:
         self._table = table

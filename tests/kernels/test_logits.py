@@ -33,7 +33,19 @@ def everything(given: Any, temperature: float, threshold: float, k: int) -> list
     found: list[Any] = [logits.argmax(given), logits.maximum(given).hex(), logits.exp_sum(given, temperature).hex()]
     found.append(logits.weights(given, temperature).tobytes())
     found += [part.tobytes() for part in (*logits.filter(given, threshold), *logits.top_k(given, k))]
+    found += [logits.entropy(given, temperature).hex(), *(value.hex() for value in logits.mean_and_deviation(given))]
+    found.append(logits.apply_bitmask(given, scattered_bits(len(found[3]) // 4)).tobytes())
     return found
+
+
+def scattered_bits(count: int) -> Array:
+    """Return a mask for `count` scores that allows half of them, the same ones every time; also behind the last."""
+    return (np.arange(1, (count + 31) // 32 + 1, dtype=np.uint64) * 0x9E3779B97F4A7C15 >> 32).astype(np.uint32)
+
+
+def allowed_by(mask: Array, count: int) -> Array:
+    """Return a bool for each score."""
+    return np.unpackbits(mask.view(np.uint8), count=count, bitorder="little").astype(bool)
 
 
 # Literals, on every level.
@@ -79,6 +91,58 @@ def test_weights_at_both_ends_of_the_temperature(level: str) -> None:
 def test_sum_of_a_flat_row_is_its_length(level: str) -> None:
     for count in (*ROW_LENGTHS, 128_256):
         assert logits.exp_sum(np.full(count, 3.0, np.float32)) == count
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((5.0,), 0.0),
+        ((5.0, -np.inf), 0.0),
+        ((0.0, -1000.0), 0.0),
+        ((3.0, 3.0), 0.6931471805599453),
+        ((-7.0, -7.0, -7.0, -7.0), 1.3862943611198906),
+        ((0.0, -1.0), 0.6365141682948128),  # 2/3 and 1/3
+        ((0.0, -1.0, -np.inf, -2.0, -2.0), 1.2130075659799042),  # 1/2, 1/4, 1/8, 1/8
+    ],
+)
+def test_entropy_literals(scores: tuple[float, ...], expected: float, level: str) -> None:
+    assert logits.entropy(row(*scores), SCALE_OF_ONE) == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "mean", "deviation"),
+    [
+        ((5.0,), 5.0, 0.0),
+        ((5.0, 5.0, 5.0), 5.0, 0.0),
+        ((1.0, 3.0), 2.0, 1.0),
+        ((-np.inf, 2.0, 4.0, -np.inf, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0, -np.inf), 5.0, 2.0),
+        ((1e4 - 1, 1e4 + 1), 1e4, 1.0),
+        ((-0.0, 0.0), 0.0, 0.0),
+    ],
+)
+def test_mean_and_deviation_literals(scores: tuple[float, ...], mean: float, deviation: float, level: str) -> None:
+    assert logits.mean_and_deviation(row(*scores)) == (mean, deviation)
+
+
+def test_apply_bitmask_literals(level: str) -> None:
+    scores = row(1, -2, 3, -np.inf, -0.0)
+    for mask in (np.array([0b10101], np.int32), np.array([0xFFFFFFF5], np.uint32), np.array([-11], np.int32)):
+        found = logits.apply_bitmask(scores, mask)
+        assert found.tolist() == [1.0, -np.inf, 3.0, -np.inf, 0.0]
+        assert found.dtype == np.float32
+        assert np.signbit(found[4])
+    assert logits.apply_bitmask(scores, np.array([0], np.int32)).tolist() == [-np.inf] * 5
+    ones = np.ones(65, np.float32)
+    found = logits.apply_bitmask(ones, np.array([1 << 31, 1, 1], np.uint32))
+    assert np.flatnonzero(found == 1).tolist() == [31, 32, 64]
+
+
+def test_apply_bitmask_in_place(level: str) -> None:
+    for count in (1, 15, 300, 1000):
+        scores = np.arange(count, dtype=np.float32)
+        expected = np.where(allowed_by(scattered_bits(count), count), scores, -np.inf)
+        assert logits.apply_bitmask(scores, scattered_bits(count), scores) is scores
+        np.testing.assert_array_equal(scores, expected)
 
 
 def test_filter_keeps_index_order(level: str) -> None:
@@ -166,6 +230,12 @@ def test_equals_the_oracles(dtype: str, level: str, rng: np.random.Generator) ->
             assert logits.argmax(given) == int(wide.argmax()), name
             assert logits.maximum(given) == wide.max(), name
             np.testing.assert_array_equal(logits.filter(given, threshold)[1], np.flatnonzero(wide >= threshold), name)
+            mask = rng.integers(0, 1 << 32, (count + 31) // 32, np.uint32)
+            np.testing.assert_array_equal(
+                logits.apply_bitmask(given, mask).view(np.uint32),
+                np.where(allowed_by(mask, count), wide, np.float32(-np.inf)).view(np.uint32),
+                name,
+            )
             for k in {1, 2, 3, 16, 17, count // 3 + 1, count - 1, count, count + 1} - {0}:
                 expected = oracles.top_k(wide, k)
                 scores, indices = logits.top_k(given, k)
@@ -212,6 +282,22 @@ def test_sum_has_the_documented_error(level: str, rng: np.random.Generator) -> N
         values = (rng.standard_normal(count) * spread).astype(np.float32)
         exact = oracles.exps(values, temperature).sum()
         assert abs(logits.exp_sum(values, temperature) / exact - 1) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_entropy_and_moments_are_close_to_float64(dtype: str, level: str, rng: np.random.Generator) -> None:
+    for count, spread, temperature in product((1, 2, 17, 257, 5000, 128_256), (0.1, 1, 5), (0.2, 1.0, 3.0)):
+        values = rng.standard_normal(count) * spread + rng.integers(-20, 20)
+        values[rng.random(count) < 0.1] = -np.inf
+        values[0] = 0.5
+        bits = pack(values, dtype)
+        wide = widen(bits, dtype)
+        assert abs(logits.entropy(lend(bits, dtype), temperature) - oracles.entropy(wide, temperature)) < 1e-5
+        finite = wide[wide > -np.inf].astype(np.float64)
+        mean, deviation = logits.mean_and_deviation(lend(bits, dtype))
+        assert mean == pytest.approx(finite.mean(), abs=1e-4)
+        squares = ((finite - 0.5) ** 2).mean()  # about the first score, the shift: the sums are of these
+        assert abs(deviation**2 - finite.var()) <= 2e-6 * squares
 
 
 def test_sum_is_made_of_weights_in_the_documented_order(level: str, rng: np.random.Generator) -> None:
@@ -266,7 +352,34 @@ def test_nan_is_seen_wherever_it_stands(dtype: str, level: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", [logits.argmax, logits.maximum, logits.exp_sum, logits.weights])
+@pytest.mark.parametrize("words", [0, 0xFFFFFFFF])
+def test_faults_are_seen_under_a_mask(words: int, dtype: str, level: str) -> None:
+    """A NaN or +inf is a fault wherever it stands, allowed or not."""
+    places = [(count, place) for count in range(1, 131) for place in range(count)]
+    places += [(50_257, place) for place in (*range(64), *range(50_257 - 64, 50_257), 25_000)]
+    room, mask = pack(np.zeros(50_257), dtype), np.full(1571, words, np.uint32)
+    for number, (count, place) in enumerate(places):
+        room[place] = (*NANS[dtype], INFINITY[dtype])[number % 5]
+        with pytest.raises(LogitsError) as caught:
+            logits.apply_bitmask(lend(room[:count], dtype), mask[: (count + 31) // 32])
+        assert caught.value.code == "logits_nonfinite"
+        assert caught.value.details["index"] == place
+        room[place] = 0
+
+
+def allow_nothing(given: Any) -> Array:
+    """Apply a mask that allows no score, of the length that the row turns out to need."""
+    try:
+        return logits.apply_bitmask(given, np.zeros(0, np.uint32))
+    except InvalidParameterError as error:
+        return logits.apply_bitmask(given, np.zeros(error.details["expected"], np.uint32))
+
+
+FUNCTIONS = [logits.argmax, logits.maximum, logits.exp_sum, logits.weights, logits.entropy, logits.mean_and_deviation]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", [*FUNCTIONS, allow_nothing])
 def test_nonfinite_is_counted(function: Any, dtype: str, level: str) -> None:
     nan, infinity = NANS[dtype][0], INFINITY[dtype]
     for bits, first, nans, infinities in (
@@ -292,7 +405,7 @@ def test_top_k_refuses_what_is_not_finite(bad: float, level: str) -> None:
 def test_nothing_but_minus_infinity(level: str) -> None:
     for count in (1, 8, 17, 300):
         nothing = np.full(count, -np.inf, np.float32)
-        for function in (logits.exp_sum, logits.weights):
+        for function in (logits.exp_sum, logits.weights, logits.entropy, logits.mean_and_deviation):
             with pytest.raises(LogitsError) as caught:
                 function(nothing)
             assert caught.value.code == "no_candidates"
@@ -334,7 +447,43 @@ def test_reads_nothing_outside(dtype: str, at: str, level: str, rng: np.random.G
             assert logits.weights(given).tobytes() == logits.weights(wide).tobytes()
             assert logits.filter(given, 0.0)[1].size == int((wide >= 0).sum())
             assert logits.top_k(given, 5)[1].tolist() == oracles.top_k(wide, 5).tolist()
+            assert logits.entropy(given) == logits.entropy(wide)
+            assert logits.mean_and_deviation(given) == logits.mean_and_deviation(wide)
             np.testing.assert_array_equal(bits, values[:count])
+
+
+@pytest.mark.parametrize("at", ["start", "end"])
+def test_bitmask_stays_inside(at: str, level: str) -> None:
+    """Row, mask and result beside pages that fault."""
+    longest = 1025
+    words = (longest + 31) // 32
+    with (
+        guarded(longest * 4, at=at) as room,
+        guarded(words * 4, at=at) as mask_room,
+        guarded(longest * 4, at=at) as put,
+    ):
+        for count in range(1, longest + 1):
+            used = (count + 31) // 32
+
+            def part(memory: Array, length: int) -> Array:
+                return memory[-length * 4 :] if at == "end" else memory[: length * 4]
+
+            scores, out = part(room, count).view(np.float32), part(put, count).view(np.float32)
+            mask = part(mask_room, used).view(np.uint32)
+            scores[:] = np.arange(count)
+            mask[:] = scattered_bits(count)
+            logits.apply_bitmask(scores, mask, out)
+            np.testing.assert_array_equal(out, np.where(allowed_by(mask, count), scores, -np.inf))
+
+
+def test_unaligned_masks(level: str) -> None:
+    for count in (1, 33, 256, 300, 1000):
+        scores = np.arange(count, dtype=np.float32)
+        expected = logits.apply_bitmask(scores, scattered_bits(count)).tobytes()
+        for offset in range(9):
+            assert logits.apply_bitmask(scores, unaligned(scattered_bits(count), offset)).tobytes() == expected
+        spread = np.repeat(scattered_bits(count), 2)
+        assert logits.apply_bitmask(scores, spread[::2]).tobytes() == expected
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -387,10 +536,15 @@ def test_rounding_mode_does_not_matter(mode: int, level: str, rng: np.random.Gen
     libm = ctypes.CDLL("libm.so.6")
     rounding = ROUNDINGS[platform.machine()][mode]
     scores = rng.standard_normal(1000).astype(np.float32)
-    expected = logits.exp_sum(scores), logits.weights(scores).tobytes()
+
+    def bits() -> list[Any]:
+        statistics = logits.entropy(scores, 0.9), logits.mean_and_deviation(scores)
+        return [logits.exp_sum(scores), logits.weights(scores).tobytes(), *statistics]
+
+    expected = bits()
     libm.fesetround(rounding)
     try:
-        found = logits.exp_sum(scores), logits.weights(scores).tobytes()
+        found = bits()
         after = libm.fegetround()
     finally:
         libm.fesetround(0)
@@ -402,7 +556,7 @@ def test_rounding_mode_does_not_matter(mode: int, level: str, rng: np.random.Gen
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, 9e-6, 100.1, np.inf, -np.inf, np.nan])
-@pytest.mark.parametrize("function", [logits.exp_sum, logits.weights])
+@pytest.mark.parametrize("function", [logits.exp_sum, logits.weights, logits.entropy])
 def test_temperature_out_of_range(function: Any, temperature: float) -> None:
     with pytest.raises(InvalidParameterError, match="temperature"):
         function(row(1, 2), temperature)
@@ -414,7 +568,35 @@ def test_k_out_of_range(k: int) -> None:
         logits.top_k(row(1, 2), k)
 
 
-@pytest.mark.parametrize("function", [logits.argmax, logits.maximum, logits.exp_sum, logits.weights])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.zeros(0, np.int32),
+        np.zeros(1, np.int32),
+        np.zeros(3, np.int32),
+        np.zeros(2, np.int64),
+        np.zeros(8, np.uint8),
+        np.zeros(2, np.float32),
+        np.zeros((1, 2), np.int32),
+        np.zeros(2, ">i4"),
+        "mask",
+        None,
+    ],
+)
+def test_refuses_masks(mask: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="mask"):
+        logits.apply_bitmask(np.zeros(33, np.float32), mask)
+
+
+@pytest.mark.parametrize(
+    "out", [np.zeros(32, np.float32), np.zeros(34, np.float32), np.zeros(33), np.zeros(66, np.float32)[::2], b"", 1]
+)
+def test_refuses_what_cannot_take_the_masked_row(out: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="out"):
+        logits.apply_bitmask(np.zeros(33, np.float32), np.zeros(2, np.int32), out)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, allow_nothing])
 def test_takes_one_row(function: Any) -> None:
     with pytest.raises(LogitsError) as caught:
         function(np.zeros((2, 3), np.float32))

@@ -1,5 +1,7 @@
 /** Every level of the machine against scalar code, bit for bit, on unaligned rows in buffers of exactly their size; and
- * the ground that kernels and sampling stand on: Philox, uniform numbers, atomics. */
+ * the ground that kernels and sampling stand on: Philox, uniform numbers, atomics.
+ *
+ * FASTGEN_TEST_CASES is the number of short rows for each level and dtype, on top of those of every length. */
 #include "kernels/logits.h"
 
 #include "base/atomic.h"
@@ -10,14 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LONGEST = 2600, PATTERNS = 6, INCREMENTS = 20000 };
+enum { LONGEST = 2600, PATTERNS = 6, INCREMENTS = 20000, CASES = 4000 };
 
 static struct {
     fg_features features;
     char const *name;
 } const levels[] = {{FG_AVX2, "avx2"}, {FG_AVX2 | FG_AVX512, "avx512"}, {FG_NEON, "neon"}};
 
-static char const *const dtypes[FG_DTYPES] = {"float32", "bfloat16", "float16"};
+enum { SCAN, MASKED_SCAN, FIND, MASS, SURPRISAL, WEIGH, FILTER, MOMENTS, LIFT, FG_KERNELS };
+static char const *const names[FG_KERNELS] = {"scan",  "masked_scan", "find",    "mass", "surprisal",
+                                              "weigh", "filter",      "moments", "lift"};
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -62,6 +66,13 @@ static int same_floats(float const *expected, float const *found, size_t count) 
     return memcmp(expected, found, count * sizeof *expected) == 0;
 }
 
+/** Equal bits, or NaN both: which NaN an operation makes differs between instruction sets. */
+static int same_doubles(double const *expected, double const *found, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(expected + i, found + i, sizeof *found) && !(isnan(expected[i]) && isnan(found[i]))) return 0;
+    return 1;
+}
+
 static void *heap(size_t bytes) {
     void *const room = malloc(bytes ? bytes : 1);
     CHECK(room);
@@ -76,6 +87,83 @@ static void put(char *place, uint32_t bits, fg_dtype dtype) {
         memcpy(place, &half, sizeof half);
 }
 
+static size_t cases[FG_KERNELS];
+
+/** A bitmask of exactly its length: everything, nothing, one word in two, or random bits; also behind the row's end. */
+static uint32_t *random_mask(size_t count) {
+    size_t const words = (count + 31) / 32;
+    uint32_t *const mask = heap(words * sizeof *mask);
+    uint32_t const kind = random_below(5);
+    for (size_t i = 0; i < words; i++) {
+        uint32_t const bits = next_random();
+        mask[i] = kind == 0 ? ~0u : kind == 1 ? 0u : kind == 2 ? -(i & 1) & bits : kind == 3 ? bits : 1u << (bits & 31);
+    }
+    return mask;
+}
+
+static float compare_scans(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype,
+                           void const *row, size_t count, uint32_t const *mask, float *maxima) {
+    size_t const lanes = fg_block_count(count) * FG_LANES;
+    float *const other_maxima = heap(lanes * sizeof(float));
+    float const largest = scalar->scan[dtype](row, count, mask, maxima);
+    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, mask, other_maxima)));
+    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, mask, NULL)));
+    CHECK(same_floats(maxima, other_maxima, lanes));
+    free(other_maxima);
+    return largest;
+}
+
+/** Mass, surprisal and weights of a domain; ties of a block that starts inside the row stand where the row's do. */
+static void compare_sums(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype,
+                         void const *row, size_t count, float const *maxima, fg_domain const *domain) {
+    size_t const blocks = fg_block_count(count), bytes = blocks * sizeof(double);
+    double *const sums = heap(bytes), *const other_sums = heap(bytes);
+    double const total = scalar->mass[dtype](row, count, maxima, domain, sums);
+    double const other_total = kernels->mass[dtype](row, count, maxima, domain, other_sums);
+    CHECK(same_doubles(&total, &other_total, 1) && same_doubles(sums, other_sums, blocks));
+    CHECK(total >= 0.0 && total <= (double)count);
+
+    double surprisal, other_surprisal;
+    double const same_total = scalar->surprisal[dtype](row, count, maxima, domain, other_sums, &surprisal);
+    CHECK(same_doubles(&total, &same_total, 1) && same_doubles(sums, other_sums, blocks));
+    memset(other_sums, 0xFF, bytes);
+    double const last_total = kernels->surprisal[dtype](row, count, maxima, domain, other_sums, &other_surprisal);
+    CHECK(same_doubles(&total, &last_total, 1) && same_doubles(sums, other_sums, blocks));
+    CHECK(same_doubles(&surprisal, &other_surprisal, 1) && surprisal >= 0.0 && surprisal < 126.0 * (double)count);
+
+    size_t const start = random_below((uint32_t)blocks) * (size_t)FG_BLOCK;
+    size_t const length = count - start < FG_BLOCK ? count - start : FG_BLOCK;
+    fg_domain local = *domain;
+    local.first_tie = local.first_tie > start ? local.first_tie - start : 0;
+    local.end_tie = local.end_tie > start ? local.end_tie - start : 0;
+    float *const weights = heap(length * sizeof(float)), *const other_weights = heap(length * sizeof(float));
+    scalar->weigh[dtype](fg_row_at(row, start, dtype), length, &local, weights);
+    kernels->weigh[dtype](fg_row_at(row, start, dtype), length, &local, other_weights);
+    CHECK(same_floats(weights, other_weights, length));
+    free(sums), free(other_sums), free(weights), free(other_weights);
+    cases[MASS]++, cases[SURPRISAL]++, cases[WEIGH]++;
+}
+
+static void compare_moments(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype,
+                            void const *row, size_t count, float shift) {
+    fg_moments const moments = scalar->moments[dtype](row, count, shift);
+    fg_moments const other = kernels->moments[dtype](row, count, shift);
+    CHECK(moments.count == other.count && same_doubles(&moments.sum, &other.sum, 1));
+    CHECK(same_doubles(&moments.squares, &other.squares, 1));
+    cases[MOMENTS]++;
+}
+
+static void compare_lifts(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype,
+                          void const *row, size_t count, uint32_t const *mask, float ceiling) {
+    size_t const length = count < FG_BLOCK ? count : FG_BLOCK;
+    float *const scores = heap(length * sizeof(float)), *const other_scores = heap(length * sizeof(float));
+    scalar->lift[dtype](row, length, mask, ceiling, scores);
+    kernels->lift[dtype](row, length, mask, ceiling, other_scores);
+    CHECK(same_floats(scores, other_scores, length));
+    free(scores), free(other_scores);
+    cases[LIFT]++;
+}
+
 /** One row at an odd place: all kernels of a level against scalar. Buffers are as large as the contract asks, not
  * larger. */
 static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *kernels, fg_dtype dtype, size_t count,
@@ -87,11 +175,11 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
         put(room + offset + i * size, random_score(dtype, pattern), dtype);
     }
     float *const maxima = heap(lanes * sizeof(float)), *const other_maxima = heap(lanes * sizeof(float));
-    float const largest = scalar->scan[dtype](row, count, maxima);
-    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, other_maxima)));
-    CHECK(fg_bits_from_float(largest) == fg_bits_from_float(kernels->scan[dtype](row, count, NULL)));
-    CHECK(same_floats(maxima, other_maxima, lanes));
-    CHECK(largest < INFINITY);
+    uint32_t *const mask = random_mask(count);
+    float const allowed = compare_scans(scalar, kernels, dtype, row, count, mask, other_maxima);
+    float const largest = compare_scans(scalar, kernels, dtype, row, count, NULL, maxima);
+    CHECK(allowed <= largest && largest < INFINITY);
+    cases[SCAN]++, cases[MASKED_SCAN]++;
 
     float largest_too;
     size_t const best = fg_logits_argmax(kernels, dtype, row, count, &largest_too);
@@ -100,6 +188,12 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
     CHECK(scalar->find[dtype](row, count, wanted) == kernels->find[dtype](row, count, wanted));
     CHECK(kernels->find[dtype](row, count, 1e30f) == scalar->find[dtype](row, count, 1e30f));
     CHECK(kernels->find[dtype](row, count, -INFINITY) == scalar->find[dtype](row, count, -INFINITY));
+
+    cases[FIND] += 3;
+    float const other_wanted = fg_load_score(row, random_below((uint32_t)count), dtype);
+    compare_moments(scalar, kernels, dtype, row, count, wanted);
+    compare_lifts(scalar, kernels, dtype, row, count, random_below(4) ? mask : NULL,
+                  random_below(3) ? other_wanted : INFINITY);
 
     for (int i = 0; i < 4; i++) {
         size_t const capacity = i == 2 ? count + 20 : 1 + random_below((uint32_t)count);
@@ -113,23 +207,19 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
         CHECK(same_floats(scores, other_scores, stored));
         CHECK(memcmp(indices, other_indices, stored * sizeof *indices) == 0);
         free(scores), free(other_scores), free(indices), free(other_indices);
+        cases[FILTER]++;
     }
 
     if (largest > -INFINITY) {
         fg_domain domain = fg_whole_row(largest, 0.01 + random_below(1000) / 100.0, count);
-        if (pattern > 1 && wanted > domain.bound)
-            domain.bound = wanted, domain.ties = random_below((uint32_t)count + 1);
-        double *const sums = heap(blocks * sizeof(double)), *const other_sums = heap(blocks * sizeof(double));
-        double const total = scalar->mass[dtype](row, count, maxima, &domain, sums);
-        double const other_total = kernels->mass[dtype](row, count, maxima, &domain, other_sums);
-        CHECK(memcmp(&total, &other_total, sizeof total) == 0 && memcmp(sums, other_sums, blocks * sizeof *sums) == 0);
-        CHECK(total >= 0.0 && total <= (double)count);
-        size_t const length = count < FG_BLOCK ? count : FG_BLOCK;
-        float *const weights = heap(length * sizeof(float)), *const other_weights = heap(length * sizeof(float));
-        scalar->weigh[dtype](row, length, &domain, weights);
-        kernels->weigh[dtype](row, length, &domain, other_weights);
-        CHECK(same_floats(weights, other_weights, length));
-        free(sums), free(other_sums), free(weights), free(other_weights);
+        if (pattern > 1 && wanted > domain.bound) {
+            domain.bound = wanted;
+            domain.first_tie = random_below(2) ? 0 : random_below((uint32_t)count + 1);
+            domain.end_tie = random_below(2) ? count : random_below((uint32_t)count + 1); /* may be an empty interval */
+        }
+        compare_sums(scalar, kernels, dtype, row, count, maxima, &domain);
+        if (allowed > -INFINITY) /* the maxima of a mask: blocks without an allowed score in the domain are skipped */
+            compare_sums(scalar, kernels, dtype, row, count, other_maxima, &domain);
 
         size_t const k = 1 + random_below((uint32_t)(random_below(2) ? count : count < 40 ? count : 40));
         fg_cut_room cut = {.capacity = fg_logits_cut_capacity(count, k)};
@@ -139,11 +229,12 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
         fg_domain first = fg_whole_row(largest, 100.0, count), second = first;
         fg_logits_cut(scalar, dtype, row, count, maxima, k, &cut, &first);
         fg_logits_cut(kernels, dtype, row, count, maxima, k, &cut, &second);
-        CHECK(first.bound == second.bound && first.ties == second.ties);
+        CHECK(first.bound == second.bound && first.first_tie == 0 && second.first_tie == 0);
+        CHECK(first.end_tie == second.end_tie);
         size_t inside = 0, above_bound = 0;
         for (size_t i = 0; i < count; i++) {
             float const score = fg_load_score(row, i, dtype);
-            inside += i < first.ties ? score >= first.bound : score > first.bound;
+            inside += i < first.end_tie ? score >= first.bound : score > first.bound;
             above_bound += score >= fg_whole_row(largest, 100.0, count).bound;
         }
         CHECK(inside == (k < above_bound ? k : above_bound));
@@ -157,16 +248,56 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
             {0x7E00u, 0x7C01u, 0xFE01u, 0xFC02u},
         };
         put(room + offset + random_below((uint32_t)count) * size, nans[dtype][random_below(4)], dtype);
-        CHECK(isnan(scalar->scan[dtype](row, count, maxima)) && isnan(kernels->scan[dtype](row, count, other_maxima)));
+        for (int i = 0; i < 2; i++) {
+            CHECK(isnan(scalar->scan[dtype](row, count, i ? mask : NULL, maxima)));
+            CHECK(isnan(kernels->scan[dtype](row, count, i ? mask : NULL, other_maxima)));
+        }
         CHECK(fg_logits_argmax(kernels, dtype, row, count, &largest_too) == count && isnan(largest_too));
+        compare_moments(scalar, kernels, dtype, row, count, wanted);
+        compare_lifts(scalar, kernels, dtype, row, count, mask, random_below(3) ? other_wanted : INFINITY);
+
+        static uint32_t const infinities[FG_DTYPES] = {0x7F800000u, 0x7F80u, 0x7C00u};
+        for (size_t i = 0; i < count; i++) put(room + offset + i * size, random_score(dtype, pattern), dtype);
+        size_t const place = random_below((uint32_t)count);
+        put(room + offset + place * size, infinities[dtype], dtype);
+        mask[place / 32] ^= 1u << (place % 32); /* allowed or not: a fault with a mask, and found without one */
+        CHECK(isnan(scalar->scan[dtype](row, count, mask, maxima)));
+        CHECK(isnan(kernels->scan[dtype](row, count, mask, other_maxima)));
+        CHECK(compare_scans(scalar, kernels, dtype, row, count, NULL, maxima) == INFINITY);
+        compare_lifts(scalar, kernels, dtype, row, count, mask, random_below(2) ? 1e30f : INFINITY);
+        cases[SCAN] += 2, cases[MASKED_SCAN] += 2;
     }
-    free(room), free(maxima), free(other_maxima);
+    free(room), free(maxima), free(other_maxima), free(mask);
 }
 
 static void check_slots(fg_logits_kernels const *kernels) {
     for (int dtype = 0; dtype < FG_DTYPES; dtype++)
         CHECK(kernels->scan[dtype] && kernels->find[dtype] && kernels->mass[dtype] && kernels->weigh[dtype] &&
-              kernels->filter[dtype]);
+              kernels->filter[dtype] && kernels->surprisal[dtype] && kernels->moments[dtype] && kernels->lift[dtype]);
+}
+
+/** Every length up to a few registers with one fault at every place, with and without a mask. */
+static void check_faults(fg_logits_kernels const *kernels) {
+    static uint32_t const faults[FG_DTYPES][2] = {{0x7F800000u, 0xFF800001u}, {0x7F80u, 0xFF81u}, {0x7C00u, 0xFC01u}};
+    uint32_t const nothing[10] = {0};
+    for (int dtype = 0; dtype < FG_DTYPES; dtype++) {
+        size_t const size = fg_dtype_size((fg_dtype)dtype);
+        for (size_t count = 1; count <= 300; count += count < 130 ? 1 : 17) {
+            char *const row = heap(count * size);
+            memset(row, 0, count * size);
+            for (size_t place = 0; place < count; place++) {
+                for (int i = 0; i < 2; i++) {
+                    put(row + place * size, faults[dtype][i], (fg_dtype)dtype);
+                    CHECK(isnan(kernels->scan[dtype](row, count, nothing, NULL)));
+                    float const largest = kernels->scan[dtype](row, count, NULL, NULL);
+                    CHECK(i ? isnan(largest) : largest == INFINITY);
+                }
+                put(row + place * size, 0, (fg_dtype)dtype);
+            }
+            CHECK(kernels->scan[dtype](row, count, nothing, NULL) == -INFINITY);
+            free(row);
+        }
+    }
 }
 
 /** A sampler that has room for long rows also takes shorter ones: the room for a cut must never grow as rows shrink. */
@@ -239,6 +370,8 @@ static void check_atomics(void) {
 }
 
 int main(void) {
+    char const *const asked = getenv("FASTGEN_TEST_CASES");
+    size_t const wanted = asked ? (size_t)strtoull(asked, NULL, 10) : CASES;
     fg_features const machine = fg_cpu_detect();
     fg_logits_kernels const scalar = fg_logits_select(FG_SCALAR);
     check_random();
@@ -246,18 +379,25 @@ int main(void) {
     check_atomics();
     check_cut_capacity();
     check_slots(&scalar);
+    check_faults(&scalar);
     printf("scalar ok\n");
     for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
         if ((levels[level].features & machine) != levels[level].features) continue;
         fg_logits_kernels const kernels = fg_logits_select(levels[level].features);
         check_slots(&kernels);
+        check_faults(&kernels);
+        memset(cases, 0, sizeof cases);
         for (int dtype = 0; dtype < FG_DTYPES; dtype++) {
-            size_t cases = 0;
             for (size_t count = 1; count < LONGEST; count += count < 600 ? 1 : 1 + random_below(64))
-                for (int i = 0; i < 3; i++, cases++)
+                for (int i = 0; i < 3; i++)
                     compare(&scalar, &kernels, (fg_dtype)dtype, count, random_below(64), (int)random_below(PATTERNS));
-            printf("%s %s ok: %zu rows\n", levels[level].name, dtypes[dtype], cases);
+            for (size_t i = 0; i < wanted; i++)
+                compare(&scalar, &kernels, (fg_dtype)dtype, 1 + random_below(i % 4 ? 40 : 300), random_below(64),
+                        (int)random_below(PATTERNS));
         }
+        printf("%s ok, cases:", levels[level].name);
+        for (int kernel = 0; kernel < FG_KERNELS; kernel++) printf(" %s %zu", names[kernel], cases[kernel]);
+        printf("\n");
     }
     return 0;
 }

@@ -6,6 +6,7 @@ nothing did.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,10 +36,11 @@ def compiled(harness: Path, program: Path, *command: str) -> Path:
     return program
 
 
-def run(*command: str, environment: dict[str, str] | None = None) -> None:
+def run(*command: str, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok" in done.stdout
+    return done.stdout
 
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=lambda path: path.stem)
@@ -53,6 +55,15 @@ def test_here_under_sanitizers(harness: Path, tmp_path: Path) -> None:
     program = compiled(harness, tmp_path / harness.stem, gcc, *options)
     # leak detection fails under ptrace, so in many containers
     run(str(program), environment={"ASAN_OPTIONS": "detect_leaks=0"})
+
+
+def test_a_million_cases_of_each_kernel_and_level(tmp_path: Path) -> None:
+    """Without sanitizers, which would take minutes. `pytest -s` shows the counts."""
+    program = compiled(Path(__file__).with_name("logits.c"), tmp_path / "logits", tool("gcc"), "-O3", "-pthread")
+    said = run(str(program), environment={"FASTGEN_TEST_CASES": "230000"})
+    print(said)
+    counts = [int(number) for number in re.findall(r" (\d+)\b", said)]
+    assert min(counts, default=1_000_000) >= 1_000_000
 
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=lambda path: path.stem)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgen import cpu
 from fastgen.kernels import logits as kernels
@@ -13,12 +15,22 @@ from fastgen.kernels import logits as kernels
 from ..common import LEVELS, VOCABULARIES, Bench, Peer, level_of, logits, package, paired
 
 K = 50
-OPERATIONS = ["argmax", "max", "exp_sum", "top_k"]
+
+
+@cache
+def bitmask(vocab: int) -> NDArray[np.int32]:
+    """Return a mask that allows half of the tokens."""
+    return np.random.default_rng(vocab).integers(-(1 << 31), 1 << 31, (vocab + 31) // 32, np.int32)
+
+
+OPERATIONS = ["argmax", "max", "exp_sum", "top_k", "entropy", "apply_bitmask"]
 FASTGEN: dict[str, Callable[[Any], Any]] = {
     "argmax": kernels.argmax,
     "max": kernels.maximum,
     "exp_sum": kernels.exp_sum,
     "top_k": lambda row: kernels.top_k(row, K),
+    "entropy": kernels.entropy,
+    "apply_bitmask": lambda row: kernels.apply_bitmask(row, bitmask(row.size)),
 }
 
 
@@ -27,21 +39,48 @@ def numpy_top_k(row: Any) -> Any:
     return chosen[np.argsort(row[chosen])[::-1]]
 
 
+def numpy_entropy(row: Any) -> Any:
+    distances = row - row.max()
+    weights = np.exp(distances)
+    total = weights.sum()
+    return np.log(total) - (weights * distances).sum() / total
+
+
+def numpy_apply_bitmask(row: Any) -> Any:
+    allowed = np.unpackbits(bitmask(row.size).view(np.uint8), count=row.size, bitorder="little").view(bool)
+    return np.where(allowed, row, np.float32(-np.inf))
+
+
 NUMPY: dict[str, Callable[[Any], Any]] = {
     "argmax": np.argmax,
     "max": np.max,
     "exp_sum": lambda row: np.exp(row - row.max()).sum(),
     "top_k": numpy_top_k,
+    "entropy": numpy_entropy,
+    "apply_bitmask": numpy_apply_bitmask,
 }
 
 
 def torch_calls() -> dict[str, Callable[[Any], Any]]:
     torch = package("torch")
+    shifts = torch.arange(32, dtype=torch.int32)
+
+    def entropy(row: Any) -> Any:
+        shares = torch.log_softmax(row, 0)
+        return -(shares.exp() * shares).sum()
+
+    def apply_bitmask(row: Any) -> Any:
+        words = torch.from_numpy(bitmask(row.numel()))
+        barred = (words[:, None] >> shifts & 1).flatten()[: row.numel()] == 0
+        return row.masked_fill(barred, -torch.inf)
+
     return {
         "argmax": torch.argmax,
         "max": torch.max,
         "exp_sum": lambda row: torch.exp(row - row.max()).sum(),
         "top_k": lambda row: torch.topk(row, K),
+        "entropy": entropy,
+        "apply_bitmask": apply_bitmask,
     }
 
 
@@ -74,6 +113,12 @@ class Logits(Bench):
 
     def time_top_k(self, impl: str, vocab: int) -> None:
         self.calls["top_k"]()
+
+    def time_entropy(self, impl: str, vocab: int) -> None:
+        self.calls["entropy"]()
+
+    def time_apply_bitmask(self, impl: str, vocab: int) -> None:
+        self.calls["apply_bitmask"]()
 
 
 class Speedup:
