@@ -94,6 +94,13 @@ typedef fg_moments fg_moments_fn(void const *row, size_t count, float shift);
  * allow, and what is above `ceiling`, becomes -inf. */
 typedef void fg_lift_fn(void const *block, size_t count, uint32_t const *mask, float ceiling, float *scores);
 
+/** Maxima of wider groups: one lane of `span` blocks in turn. `groups` gets 16 floats for each span; `range` the lowest
+ * of them that is above -inf (the largest float if none is) and the highest. Returns how many groups there are. */
+typedef size_t fg_fold_fn(float const *lane_maxima, size_t blocks, size_t span, float *groups, float range[2]);
+
+/** How many of `count` values, a multiple of 16, are at least `bound`. */
+typedef size_t fg_reach_fn(float const *values, size_t count, float bound);
+
 typedef struct fg_logits_kernels {
     fg_scan_fn *scan[FG_DTYPES];
     fg_find_fn *find[FG_DTYPES];
@@ -103,6 +110,8 @@ typedef struct fg_logits_kernels {
     fg_filter_fn *filter[FG_DTYPES];
     fg_moments_fn *moments[FG_DTYPES];
     fg_lift_fn *lift[FG_DTYPES];
+    fg_fold_fn *fold;
+    fg_reach_fn *reach;
 } fg_logits_kernels;
 
 /** The best table for these features; every slot is filled. */

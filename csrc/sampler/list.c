@@ -4,13 +4,7 @@
 
 #define LOWEST (-0x1.fffffep127f) /* of the finite floats */
 
-enum { FEW = 96 }; /* candidates that an insertion sort puts in order soonest */
-
-static size_t count_at_least(float const *values, size_t count, float bound) {
-    int reached = 0;
-    for (size_t i = 0; i < count; i++) reached += values[i] >= bound;
-    return (size_t)reached;
-}
+enum { FEW = 96 }; /* candidates that are put in order soonest by comparing them all */
 
 /** A score that at least `wanted` scores of the row (before edits) reach, and not many more than `wanted` if the row is
  * an ordinary one.
@@ -21,36 +15,14 @@ static float threshold_for(fg_list *list, fg_view const *view, size_t wanted) {
     size_t span = (view->blocks + 31) / 32; /* blocks in a group: about 512 groups */
     if (wanted > view->blocks / span * FG_LANES / 2)
         span = (view->blocks * FG_LANES + FG_LIST_GROUPS - 1) / FG_LIST_GROUPS;
-    float *const groups = list->groups;
-    size_t count = 0;
-    float lows[FG_LANES], highs[FG_LANES]; /* lane by lane: vertical comparisons again */
-    for (int lane = 0; lane < FG_LANES; lane++) lows[lane] = -LOWEST, highs[lane] = LOWEST;
-    for (size_t block = 0; block < view->blocks; block += span, count += FG_LANES) {
-        size_t const end = block + span < view->blocks ? block + span : view->blocks;
-        float maxima[FG_LANES];
-        memcpy(maxima, view->lane_maxima + block * FG_LANES, sizeof maxima);
-        for (size_t b = block + 1; b < end; b++)
-            for (int lane = 0; lane < FG_LANES; lane++) {
-                float const other = view->lane_maxima[b * FG_LANES + (size_t)lane];
-                maxima[lane] = maxima[lane] > other ? maxima[lane] : other;
-            }
-        for (int lane = 0; lane < FG_LANES; lane++) {
-            float const low = maxima[lane] < LOWEST ? -LOWEST : maxima[lane]; /* -inf is no score to start from */
-            lows[lane] = lows[lane] < low ? lows[lane] : low;
-            highs[lane] = highs[lane] > maxima[lane] ? highs[lane] : maxima[lane];
-        }
-        memcpy(groups + count, maxima, sizeof maxima);
-    }
-    float low = lows[0], high = highs[0];
-    for (int lane = 1; lane < FG_LANES; lane++) {
-        low = lows[lane] < low ? lows[lane] : low;
-        high = highs[lane] > high ? highs[lane] : high;
-    }
-    if (count_at_least(groups, count, low) < wanted) return LOWEST;
+    float range[2];
+    size_t const count = view->kernels->fold(view->lane_maxima, view->blocks, span, list->groups, range);
+    float low = range[0], high = range[1];
+    if (view->kernels->reach(list->groups, count, low) < wanted) return LOWEST;
     for (int step = 0; step < 24; step++) { /* `low` is reached often enough, `high` is not or is the maximum */
         float const middle = low * 0.5f + high * 0.5f;
         if (!(middle > low && middle < high)) break;
-        size_t const reached = count_at_least(groups, count, middle);
+        size_t const reached = view->kernels->reach(list->groups, count, middle);
         if (reached >= wanted)
             low = middle;
         else
@@ -196,12 +168,16 @@ static uint64_t key_of(float score, size_t place) {
     return (uint64_t)~ordered << 32 | (uint32_t)place;
 }
 
-static void sort_few(uint64_t *keys, size_t count) {
-    for (size_t i = 1; i < count; i++) {
-        uint64_t const key = keys[i];
-        size_t place = i;
-        for (; place > 0 && keys[place - 1] > key; place--) keys[place] = keys[place - 1];
-        keys[place] = key;
+/** Each score's place is the number of scores above it, or behind its equals: no branch depends on the scores. */
+static void rank_few(fg_list *list) {
+    uint32_t const free_place = UINT32_MAX;
+    for (size_t i = 0; i < list->count; i++) list->order[i] = free_place;
+    for (size_t i = 0; i < list->count; i++) {
+        float const score = list->scores[i];
+        int above = 0;
+        for (size_t j = 0; j < list->count; j++) above += list->scores[j] > score;
+        while (list->order[above] != free_place) above++;
+        list->order[above] = (uint32_t)i;
     }
 }
 
@@ -221,13 +197,13 @@ static uint64_t *sort_many(uint64_t *keys, uint64_t *other, size_t count) {
 
 void fg_list_order(fg_list *list) {
     if (list->ordered) return;
-    uint64_t *keys = list->keys;
-    for (size_t i = 0; i < list->count; i++) keys[i] = key_of(list->scores[i], i);
-    if (list->count <= FEW)
-        sort_few(keys, list->count);
-    else
-        keys = sort_many(keys, list->other_keys, list->count);
-    for (size_t i = 0; i < list->count; i++) list->order[i] = (uint32_t)keys[i];
+    if (list->count <= FEW) {
+        rank_few(list);
+    } else {
+        for (size_t i = 0; i < list->count; i++) list->keys[i] = key_of(list->scores[i], i);
+        uint64_t const *const keys = sort_many(list->keys, list->other_keys, list->count);
+        for (size_t i = 0; i < list->count; i++) list->order[i] = (uint32_t)keys[i];
+    }
     list->ordered = 1, list->first = 0, list->last = list->count;
 }
 

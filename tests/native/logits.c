@@ -181,6 +181,14 @@ static void compare(fg_logits_kernels const *scalar, fg_logits_kernels const *ke
     CHECK(allowed <= largest && largest < INFINITY);
     cases[SCAN]++, cases[MASKED_SCAN]++;
 
+    float *const groups = heap(lanes * sizeof(float)), *const other_groups = heap(lanes * sizeof(float));
+    float range[2], other_range[2];
+    size_t const span = 1 + random_below(4), folded = scalar->fold(maxima, blocks, span, groups, range);
+    CHECK(kernels->fold(maxima, blocks, span, other_groups, other_range) == folded);
+    CHECK(same_floats(groups, other_groups, folded) && same_floats(range, other_range, 2));
+    CHECK(scalar->reach(groups, folded, groups[0]) == kernels->reach(groups, folded, groups[0]));
+    free(groups), free(other_groups);
+
     float largest_too;
     size_t const best = fg_logits_argmax(kernels, dtype, row, count, &largest_too);
     CHECK(best == scalar->find[dtype](row, count, largest) && best < count && largest_too == largest);
@@ -274,6 +282,24 @@ static void check_slots(fg_logits_kernels const *kernels) {
     for (int dtype = 0; dtype < FG_DTYPES; dtype++)
         CHECK(kernels->scan[dtype] && kernels->find[dtype] && kernels->mass[dtype] && kernels->weigh[dtype] &&
               kernels->filter[dtype] && kernels->surprisal[dtype] && kernels->moments[dtype] && kernels->lift[dtype]);
+    CHECK(kernels->fold && kernels->reach);
+}
+
+/** Two blocks and a half-open third: groups of one and of two blocks, with their lowest and highest maxima. */
+static void check_groups(fg_logits_kernels const *kernels) {
+    float maxima[3 * FG_LANES], groups[3 * FG_LANES], range[2];
+    for (int i = 0; i < 3 * FG_LANES; i++) maxima[i] = (float)(i % 7);
+    maxima[5] = -INFINITY, maxima[FG_LANES + 5] = -INFINITY, maxima[40] = -3.0f;
+    CHECK(kernels->fold(maxima, 3, 1, groups, range) == 3 * FG_LANES && memcmp(groups, maxima, sizeof maxima) == 0);
+    CHECK(range[0] == -3.0f && range[1] == 6.0f);
+    CHECK(kernels->fold(maxima, 3, 2, groups, range) == 2 * FG_LANES);
+    CHECK(groups[0] == 2.0f && groups[4] == 6.0f && groups[5] == -INFINITY && groups[FG_LANES] == 4.0f);
+    CHECK(range[0] == -3.0f && range[1] == 6.0f);
+    CHECK(kernels->reach(maxima, 3 * FG_LANES, 6.0f) == 6 && kernels->reach(maxima, FG_LANES, 7.0f) == 0);
+    CHECK(kernels->reach(maxima, 3 * FG_LANES, -INFINITY) == 3 * FG_LANES);
+    for (int i = 0; i < 3 * FG_LANES; i++) maxima[i] = -INFINITY;
+    kernels->fold(maxima, 3, 2, groups, range);
+    CHECK(range[0] == 0x1.fffffep127f && range[1] == -INFINITY);
 }
 
 /** Every length up to a few registers with one fault at every place, with and without a mask. */
@@ -379,12 +405,14 @@ int main(void) {
     check_atomics();
     check_cut_capacity();
     check_slots(&scalar);
+    check_groups(&scalar);
     check_faults(&scalar);
     printf("scalar ok\n");
     for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
         if ((levels[level].features & machine) != levels[level].features) continue;
         fg_logits_kernels const kernels = fg_logits_select(levels[level].features);
         check_slots(&kernels);
+        check_groups(&kernels);
         check_faults(&kernels);
         memset(cases, 0, sizeof cases);
         for (int dtype = 0; dtype < FG_DTYPES; dtype++) {

@@ -380,6 +380,41 @@ FG_INLINE void lift(void const *block, size_t count, uint32_t const *mask, float
     }
 }
 
+static size_t fold(float const *lane_maxima, size_t blocks, size_t span, float *groups, float range[2]) {
+    __m256 const nothing_f32x8 = _mm256_set1_ps(-INFINITY), most_f32x8 = _mm256_set1_ps(0x1.fffffep127f);
+    __m256 low_f32x8 = most_f32x8, high_f32x8 = nothing_f32x8;
+    size_t count = 0;
+    for (size_t block = 0; block < blocks; block += span)
+        for (int half = 0; half < FG_LANES; half += 8, count += 8) {
+            size_t const end = block + span < blocks ? block + span : blocks;
+            __m256 largest_f32x8 = _mm256_loadu_ps(lane_maxima + block * FG_LANES + half);
+            for (size_t b = block + 1; b < end; b++)
+                largest_f32x8 = _mm256_max_ps(largest_f32x8, _mm256_loadu_ps(lane_maxima + b * FG_LANES + half));
+            _mm256_storeu_ps(groups + count, largest_f32x8);
+            __m256 const some = _mm256_cmp_ps(largest_f32x8, nothing_f32x8, _CMP_GT_OQ);
+            low_f32x8 = _mm256_min_ps(low_f32x8, _mm256_blendv_ps(most_f32x8, largest_f32x8, some));
+            high_f32x8 = _mm256_max_ps(high_f32x8, largest_f32x8);
+        }
+    float lows[8];
+    _mm256_storeu_ps(lows, low_f32x8);
+    range[0] = lows[0], range[1] = largest_lane(high_f32x8);
+    for (int lane = 1; lane < 8; lane++) range[0] = lows[lane] < range[0] ? lows[lane] : range[0];
+    return count;
+}
+
+static size_t reach(float const *values, size_t count, float bound) {
+    __m256 const bound_f32x8 = _mm256_set1_ps(bound);
+    __m256i reached_i32x8 = _mm256_setzero_si256(); /* a compare that holds is -1 */
+    for (size_t i = 0; i < count; i += 8)
+        reached_i32x8 = _mm256_sub_epi32(
+            reached_i32x8, _mm256_castps_si256(_mm256_cmp_ps(_mm256_loadu_ps(values + i), bound_f32x8, _CMP_GE_OQ)));
+    int32_t reached[8];
+    _mm256_storeu_si256((__m256i *)reached, reached_i32x8);
+    size_t sum = 0;
+    for (int lane = 0; lane < 8; lane++) sum += (size_t)reached[lane];
+    return sum;
+}
+
 #define FG_LOGITS_LEVEL avx2
 #include "kernels/logits/dtypes.h"
 

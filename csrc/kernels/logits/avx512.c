@@ -435,6 +435,32 @@ FG_INLINE void lift(void const *block, size_t count, uint32_t const *mask, float
     }
 }
 
+static size_t fold(float const *lane_maxima, size_t blocks, size_t span, float *groups, float range[2]) {
+    __m512 const nothing_f32x16 = _mm512_set1_ps(-INFINITY);
+    __m512 low_f32x16 = _mm512_set1_ps(0x1.fffffep127f), high_f32x16 = nothing_f32x16;
+    size_t count = 0;
+    for (size_t block = 0; block < blocks; block += span, count += FG_LANES) {
+        size_t const end = block + span < blocks ? block + span : blocks;
+        __m512 largest_f32x16 = _mm512_loadu_ps(lane_maxima + block * FG_LANES);
+        for (size_t b = block + 1; b < end; b++)
+            largest_f32x16 = _mm512_max_ps(largest_f32x16, _mm512_loadu_ps(lane_maxima + b * FG_LANES));
+        _mm512_storeu_ps(groups + count, largest_f32x16);
+        __mmask16 const some = _mm512_cmp_ps_mask(largest_f32x16, nothing_f32x16, _CMP_GT_OQ);
+        low_f32x16 = _mm512_mask_min_ps(low_f32x16, some, low_f32x16, largest_f32x16);
+        high_f32x16 = _mm512_max_ps(high_f32x16, largest_f32x16);
+    }
+    range[0] = _mm512_reduce_min_ps(low_f32x16), range[1] = _mm512_reduce_max_ps(high_f32x16);
+    return count;
+}
+
+static size_t reach(float const *values, size_t count, float bound) {
+    __m512 const bound_f32x16 = _mm512_set1_ps(bound);
+    size_t reached = 0;
+    for (size_t i = 0; i < count; i += 16)
+        reached += (size_t)_mm_popcnt_u32(_mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), bound_f32x16, _CMP_GE_OQ));
+    return reached;
+}
+
 #define FG_LOGITS_LEVEL avx512
 #include "kernels/logits/dtypes.h"
 

@@ -46,6 +46,8 @@ fg_logits_kernels const FG_PASTE(fg_logits_, FG_LOGITS_LEVEL) = {
     .surprisal = {surprisal_float32, surprisal_bfloat16, surprisal_float16},
     .moments = {moments_float32, moments_bfloat16, moments_float16},
     .lift = {lift_float32, lift_bfloat16, lift_float16},
+    .fold = fold,
+    .reach = reach,
     .weigh = {weigh_float32, weigh_bfloat16, weigh_float16},
     .filter = {filter_float32, filter_bfloat16, filter_float16},
 };

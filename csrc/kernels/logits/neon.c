@@ -292,6 +292,31 @@ FG_INLINE void lift(void const *block, size_t count, uint32_t const *mask, float
     }
 }
 
+static size_t fold(float const *lane_maxima, size_t blocks, size_t span, float *groups, float range[2]) {
+    float32x4_t const nothing_f32x4 = vdupq_n_f32(-INFINITY), most_f32x4 = vdupq_n_f32(0x1.fffffep127f);
+    float32x4_t low_f32x4 = most_f32x4, high_f32x4 = nothing_f32x4;
+    size_t count = 0;
+    for (size_t block = 0; block < blocks; block += span)
+        for (int quarter = 0; quarter < FG_LANES; quarter += 4, count += 4) {
+            float32x4_t largest_f32x4 = nothing_f32x4;
+            for (size_t b = block; b < block + span && b < blocks; b++)
+                largest_f32x4 = vmaxq_f32(largest_f32x4, vld1q_f32(lane_maxima + b * FG_LANES + quarter));
+            vst1q_f32(groups + count, largest_f32x4);
+            uint32x4_t const some = vcgtq_f32(largest_f32x4, nothing_f32x4);
+            low_f32x4 = vminq_f32(low_f32x4, vbslq_f32(some, largest_f32x4, most_f32x4));
+            high_f32x4 = vmaxq_f32(high_f32x4, largest_f32x4);
+        }
+    range[0] = vminvq_f32(low_f32x4), range[1] = vmaxvq_f32(high_f32x4);
+    return count;
+}
+
+static size_t reach(float const *values, size_t count, float bound) {
+    uint32x4_t reached_u32x4 = vdupq_n_u32(0); /* a compare that holds is -1 */
+    for (size_t i = 0; i < count; i += 4)
+        reached_u32x4 = vsubq_u32(reached_u32x4, vcgeq_f32(vld1q_f32(values + i), vdupq_n_f32(bound)));
+    return vaddvq_u32(reached_u32x4);
+}
+
 #define FG_LOGITS_LEVEL neon
 #include "kernels/logits/dtypes.h"
 

@@ -157,5 +157,28 @@ FG_INLINE void lift(void const *block, size_t count, uint32_t const *mask, float
     }
 }
 
+static size_t fold(float const *lane_maxima, size_t blocks, size_t span, float *groups, float range[2]) {
+    size_t count = 0;
+    range[0] = 0x1.fffffep127f, range[1] = -INFINITY;
+    for (size_t block = 0; block < blocks; block += span)
+        for (int lane = 0; lane < FG_LANES; lane++) {
+            float largest = -INFINITY;
+            for (size_t b = block; b < block + span && b < blocks; b++) {
+                float const maximum = lane_maxima[b * FG_LANES + (size_t)lane];
+                if (maximum > largest) largest = maximum;
+            }
+            groups[count++] = largest;
+            if (largest > -INFINITY && largest < range[0]) range[0] = largest;
+            if (largest > range[1]) range[1] = largest;
+        }
+    return count;
+}
+
+static size_t reach(float const *values, size_t count, float bound) {
+    size_t reached = 0;
+    for (size_t i = 0; i < count; i++) reached += values[i] >= bound;
+    return reached;
+}
+
 #define FG_LOGITS_LEVEL scalar
 #include "kernels/logits/dtypes.h"
