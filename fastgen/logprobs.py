@@ -18,8 +18,8 @@ class TokenLogprobs:
     logprob : float, optional
         Its log-probability (nats), or its logit, as ``logprobs_mode`` says; None if `params.logprobs` is.
     top_ids, top_logprobs : tuple
-        The ``params.logprobs`` best tokens of the row, best first (with -1: all of them, in id order), and the same of
-        each. The token itself is among them only if it is one of the best.
+        The ``params.logprobs`` best tokens, best first, and the same of each; with -1 all tokens, where the mode is raw
+        in id order. The token itself is among them only if it is one of the best.
     entropy : float, optional
         Of the distribution that ``logprobs_mode`` names, in nats; None unless `params.entropy`.
     probability : float, optional

@@ -65,15 +65,15 @@ typedef float fg_scan_fn(void const *row, size_t count, uint32_t const *mask, fl
 /** Lowest index whose score equals `value`, or `count`. */
 typedef size_t fg_find_fn(void const *row, size_t count, float value);
 
-/** Sum of the weights in the domain; `block_mass` gets the sum of each block. Blocks without a score in the domain are
- * not read. */
-typedef double fg_mass_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                          double *block_mass);
+/** Sum of the weights in the domain of scores that `mask` allows; `block_mass` gets the sum of each block. Blocks
+ * without a score in the domain are not read. */
+typedef double fg_mass_fn(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                          fg_domain const *domain, double *block_mass);
 
 /** The same sum and block sums with the same bits, and in `surprisal` the sum of weight * (max - score) * scale: the
  * entropy in bits is log2(mass) + surprisal / mass. */
-typedef double fg_surprisal_fn(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                               double *block_mass, double *surprisal);
+typedef double fg_surprisal_fn(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                               fg_domain const *domain, double *block_mass, double *surprisal);
 
 /** Weights of one block (`count` <= 256 scores; the ties count from the block's start); 0 outside the domain. */
 typedef void fg_weigh_fn(void const *block, size_t count, fg_domain const *domain, float *weights);

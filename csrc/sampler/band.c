@@ -75,12 +75,6 @@ float fg_band_lowest(fg_band const *band, float bound, size_t *last) {
     return lowest;
 }
 
-float fg_band_largest(fg_band const *band) {
-    float largest = -INFINITY;
-    for (walk walk = walk_over(band); next(&walk);) largest = walk.score > largest ? walk.score : largest;
-    return largest;
-}
-
 size_t fg_band_locate(fg_view *view, fg_domain const *domain, double const *block_mass, double target) {
     size_t found = 0, last = 0;
     float weights[FG_BLOCK];
@@ -113,14 +107,15 @@ size_t fg_band_locate(fg_view *view, fg_domain const *domain, double const *bloc
 
 enum { BUCKETS = 512, FEW = 256 };
 
-/** Tokens by their distance in the order of the filling: the tokens of one bucket stand together in it. */
+/** Tokens by their keys in the order of the filling: the tokens of one bucket stand together in it. */
 typedef struct bucket {
     double mass, nearest, farthest;
     size_t count;
 } bucket;
 
-static double key_of(fg_band const *band, fg_filling const *filling, float score) {
-    return filling->nearest ? fabs((double)score - filling->center) : (double)band->max - (double)score;
+/** Lowest first. In descending order keys are exact: a difference to the maximum would make tiny scores equal. */
+static double key_of(fg_filling const *filling, float score) {
+    return filling->nearest ? fabs((double)score - filling->center) : -(double)score;
 }
 
 /** What a cut looks at again and again. */
@@ -159,7 +154,7 @@ static int next_key(key_walk *walk) {
         size_t const index = walk->index++;
         if (!(walk->weights[index] > 0.0f)) continue;
         walk->score = fg_load_score(walk->part.scores, index, walk->part.dtype) + 0.0f;
-        walk->key = key_of(band, walk->cut->filling, walk->score);
+        walk->key = key_of(walk->cut->filling, walk->score);
         walk->weight = walk->cut->filling->unit ? 1.0 : walk->weights[index];
         walk->id = walk->part.start + index;
         if (walk->key >= walk->low && walk->key <= walk->high) return 1;
@@ -220,12 +215,15 @@ static token last_of_equals(cut const *cut, key_walk *walk, double key, size_t c
 
 /** The last token that is in, in the order of the filling: by buckets, then by buckets of the bucket that it is in. */
 static token last_in(cut const *cut, key_walk *walk) {
-    double low = 0.0, high = 0.0, before = 0.0;
-    begin_keys(walk, cut, 0.0, INFINITY);
-    while (next_key(walk)) high = walk->key > high ? walk->key : high;
+    double low = INFINITY, high = -INFINITY, before = 0.0;
+    begin_keys(walk, cut, -INFINITY, INFINITY);
+    while (next_key(walk)) {
+        low = walk->key < low ? walk->key : low;
+        high = walk->key > high ? walk->key : high;
+    }
     for (;;) {
         bucket buckets[BUCKETS];
-        for (int i = 0; i < BUCKETS; i++) buckets[i] = (bucket){0.0, INFINITY, 0.0, 0};
+        for (int i = 0; i < BUCKETS; i++) buckets[i] = (bucket){0.0, INFINITY, -INFINITY, 0};
         double const scale = high > low ? (double)BUCKETS / (high - low) : 0.0;
         begin_keys(walk, cut, low, high);
         while (next_key(walk)) {

@@ -56,7 +56,4 @@ size_t fg_band_cut(fg_band *band, double temperature, fg_filling const *filling)
 /** The lowest score of the band that is at least `bound`, and the highest id that has it. */
 float fg_band_lowest(fg_band const *band, float bound, size_t *id);
 
-/** The largest score of the band, found by reading it. */
-float fg_band_largest(fg_band const *band);
-
 #endif

@@ -148,10 +148,9 @@ void fg_chain_become_candidates(fg_chain *chain) {
     chain->candidates = (fg_candidates){chain->work->candidates, count, list->ordered};
     for (size_t i = 0; i < count; i++) {
         size_t const place = fg_list_place(list, i);
-        float logit = list->scores[place];
-        if (chain->temperature != 1.0) logit /= (float)chain->temperature;
-        chain->candidates.data[i] = (fg_candidate){.id = list->ids[place], .logit = logit};
+        chain->candidates.data[i] = (fg_candidate){.id = list->ids[place], .logit = list->scores[place]};
     }
+    if (chain->temperature != 1.0) fg_replay_temperature(&chain->candidates, (float)chain->temperature);
     chain->replaying = 1;
 }
 

@@ -134,8 +134,9 @@ static size_t draw_replayed(fg_chain *chain, int discrete) {
 
 void fg_chain_steer(fg_chain *chain) {
     fg_plan const *const plan = &chain->sampler->plan;
+    if (!plan->count) return;
     fg_op const *const last = &plan->ops[plan->count - 1];
-    if (!plan->count || (last->kind != FG_OP_MIROSTAT_1 && last->kind != FG_OP_MIROSTAT_2)) return;
+    if (last->kind != FG_OP_MIROSTAT_1 && last->kind != FG_OP_MIROSTAT_2) return;
     chain->sampler->mu -= last->b * (-log2(chain->probability) - last->a);
 }
 

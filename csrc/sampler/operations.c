@@ -24,8 +24,13 @@ static void top_k(fg_chain *chain, size_t k, int keep_ties) {
     }
     fg_chain_settle(chain);
     fg_filling const first_k = {.limit = (double)k, .unit = 1};
+    fg_band const before = chain->band;
     fg_band_cut(&chain->band, chain->temperature, &first_k);
-    if (keep_ties) chain->band.first_tie = 0, chain->band.end_tie = chain->row->count;
+    if (keep_ties) { /* all of them, but for those that were out before */
+        int const raised = chain->band.floor > before.floor;
+        chain->band.first_tie = raised ? 0 : before.first_tie;
+        chain->band.end_tie = raised ? chain->row->count : before.end_tie;
+    }
     chain->mass = -1.0;
 }
 
@@ -219,6 +224,15 @@ static void replay(fg_chain *chain, fg_op const *op) {
     case FG_OP_XTC:
         fg_replay_xtc(all, (float)op->a, (float)op->b, &chain->sampler->generators->xtc);
         break;
+    case FG_OP_EPSILON:
+    case FG_OP_ETA: { /* llama.cpp has neither: as everywhere else, and the candidates stay in their order */
+        int const sorted = all->sorted;
+        fg_chain_become_list_again(chain);
+        (op->kind == FG_OP_EPSILON ? epsilon : eta)(chain, op->a);
+        fg_chain_become_candidates(chain);
+        all->sorted = sorted;
+        break;
+    }
     default:
         break;
     }
@@ -234,7 +248,8 @@ void fg_chain_apply(fg_chain *chain, int index) {
     if (chain->pending && chain->filling.nearest && op->kind != FG_OP_TEMPERATURE) fg_chain_settle(chain);
     switch (op->kind) {
     case FG_OP_TEMPERATURE:
-        if (op->a != 1.0) chain->temperature *= op->a, chain->mass = -1.0;
+        chain->temperature *= op->a, chain->mass = -1.0;
+        chain->whole = 0.0; /* it was of another temperature */
         break;
     case FG_OP_DYNATEMP:
         dynatemp(chain, op);

@@ -88,8 +88,13 @@ static void softmax(fg_candidates *all) {
     for (size_t i = 0; i < all->count; i++) all->data[i].p /= sum;
 }
 
+/** Finite, where llama.cpp's would be infinite and make NaN of every probability. */
 void fg_replay_temperature(fg_candidates *all, float temperature) {
-    for (size_t i = 0; i < all->count; i++) all->data[i].logit /= temperature;
+    float const most = 0x1.fffffep127f;
+    for (size_t i = 0; i < all->count; i++) {
+        float const logit = all->data[i].logit / temperature;
+        all->data[i].logit = logit > most ? most : logit < -most ? -most : logit;
+    }
 }
 
 void fg_replay_dynatemp(fg_candidates *all, float low, float high, float exponent) {

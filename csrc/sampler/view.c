@@ -44,16 +44,15 @@ void fg_view_patch(fg_view *view) {
     }
 }
 
-static int is_lifted(fg_view const *view, size_t block) {
-    return view->mask || (view->edits && view->patch_starts[block] < view->patch_starts[block + 1]) ||
-           view->ceiling < INFINITY;
+static int is_changed(fg_view const *view, size_t block) {
+    return (view->edits && view->patch_starts[block] < view->patch_starts[block + 1]) || view->ceiling < INFINITY;
 }
 
 fg_block fg_view_block(fg_view *view, size_t block) {
     size_t const start = block * FG_BLOCK;
     size_t const count = view->count - start < FG_BLOCK ? view->count - start : FG_BLOCK;
     void const *const scores = fg_row_at(view->row, start, view->dtype);
-    if (!is_lifted(view, block)) return (fg_block){scores, view->dtype, start, count};
+    if (!view->mask && !is_changed(view, block)) return (fg_block){scores, view->dtype, start, count};
     uint32_t const *const mask = view->mask ? view->mask + start / 32 : NULL;
     view->kernels->lift[view->dtype](scores, count, mask, view->ceiling, view->lifted);
     view->passes->lifted++;
@@ -69,10 +68,10 @@ fg_block fg_view_block(fg_view *view, size_t block) {
     return (fg_block){view->lifted, FG_FLOAT32, start, count};
 }
 
-/** Runs of blocks that need no lifting go to the kernel in one call. */
+/** Runs of blocks without edits and above no ceiling go to the kernel in one call, with the mask. */
 static size_t end_of_run(fg_view const *view, size_t block, size_t end) {
-    if (fg_view_is_plain(view)) return end;
-    while (block < end && !is_lifted(view, block)) block++;
+    if (!view->edits && view->ceiling == INFINITY) return end;
+    while (block < end && !is_changed(view, block)) block++;
     return block;
 }
 
@@ -94,13 +93,14 @@ static double add_up(fg_view *view, fg_domain const *domain, size_t first, size_
                         : fg_view_block(view, block);
         fg_domain const local = fg_domain_from(*domain, start);
         float const *const maxima = view->lane_maxima + block * FG_LANES;
+        uint32_t const *const mask = view->mask && run > block ? view->mask + start / 32 : NULL;
         if (surprisal) {
             double sum = 0.0;
-            total +=
-                view->kernels->surprisal[part.dtype](part.scores, part.count, maxima, &local, block_mass + block, &sum);
+            total += view->kernels->surprisal[part.dtype](part.scores, part.count, mask, maxima, &local,
+                                                          block_mass + block, &sum);
             *surprisal += sum;
         } else {
-            total += view->kernels->mass[part.dtype](part.scores, part.count, maxima, &local, block_mass + block);
+            total += view->kernels->mass[part.dtype](part.scores, part.count, mask, maxima, &local, block_mass + block);
         }
         block = next;
     }

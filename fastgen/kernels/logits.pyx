@@ -17,9 +17,9 @@ from fastgen.errors import InvalidParameterError, LogitsError
 cdef extern from "kernels/logits.h" nogil:
     ctypedef float (*fg_scan_fn)(const void *row, size_t count, const uint32_t *mask, float *lane_maxima)
     ctypedef size_t (*fg_find_fn)(const void *row, size_t count, float value)
-    ctypedef double (*fg_mass_fn)(const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
-                                  double *block_mass)
-    ctypedef double (*fg_surprisal_fn)(const void *row, size_t count, const float *lane_maxima,
+    ctypedef double (*fg_mass_fn)(const void *row, size_t count, const uint32_t *mask, const float *lane_maxima,
+                                  const fg_domain *domain, double *block_mass)
+    ctypedef double (*fg_surprisal_fn)(const void *row, size_t count, const uint32_t *mask, const float *lane_maxima,
                                        const fg_domain *domain, double *block_mass, double *surprisal)
     ctypedef void (*fg_weigh_fn)(const void *block, size_t count, const fg_domain *domain, float *weights)
     ctypedef size_t (*fg_filter_fn)(const void *row, size_t count, const float *lane_maxima, float threshold,
@@ -78,12 +78,12 @@ cdef size_t find(fg_dtype dtype, const void *row, size_t count, float value) noe
 
 cdef double mass(fg_dtype dtype, const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
                  double *block_mass) noexcept nogil:
-    return table.mass[<int>dtype](row, count, lane_maxima, domain, block_mass)
+    return table.mass[<int>dtype](row, count, NULL, lane_maxima, domain, block_mass)
 
 
 cdef double surprisal(fg_dtype dtype, const void *row, size_t count, const float *lane_maxima, const fg_domain *domain,
                       double *block_mass, double *surprisal_sum) noexcept nogil:
-    return table.surprisal[<int>dtype](row, count, lane_maxima, domain, block_mass, surprisal_sum)
+    return table.surprisal[<int>dtype](row, count, NULL, lane_maxima, domain, block_mass, surprisal_sum)
 
 
 cdef fg_moments moments(fg_dtype dtype, const void *row, size_t count, float shift) noexcept nogil:

@@ -210,13 +210,17 @@ cdef Words borrow_words(object mask, size_t words, size_t rows):
         It is something else, or has fewer words or another number of rows.
     """
     cdef Words found = Words.__new__(Words)
-    if hasattr(mask, "numpy"):      # a tensor: its memory, by way of an array
+    if not PyObject_CheckBuffer(mask) and hasattr(mask, "numpy"):      # a tensor: its memory, by way of an array
         mask = mask.numpy()
     try:
         PyObject_GetBuffer(mask, &found.view, PyBUF_STRIDES | PyBUF_FORMAT)
     except (BufferError, ValueError, TypeError) as error:
         raise InvalidParameterError("a mask must be an array of 32-bit words", type=type(mask).__name__) from error
     found.has_view = True
+    if (found.view.ndim == 1 and found.view.itemsize == 4 and found.view.strides[0] == 4 and found.view.format != NULL
+            and found.view.format[0] in b"iI" and found.view.format[1] == 0 and <size_t>found.view.shape[0] >= words):
+        found.data, found.stride = <const uint32_t *>found.view.buf, 0      # the usual one
+        return found
     form = (<bytes>found.view.format).decode() if found.view.format != NULL else "B"
     shape = tuple([found.view.shape[axis] for axis in range(found.view.ndim)])
     if form.lstrip("<=@") not in ("i", "I", "l", "L") or found.view.itemsize != 4:

@@ -118,16 +118,17 @@ static void compare_sums(fg_logits_kernels const *scalar, fg_logits_kernels cons
                          void const *row, size_t count, float const *maxima, fg_domain const *domain) {
     size_t const blocks = fg_block_count(count), bytes = blocks * sizeof(double);
     double *const sums = heap(bytes), *const other_sums = heap(bytes);
-    double const total = scalar->mass[dtype](row, count, maxima, domain, sums);
-    double const other_total = kernels->mass[dtype](row, count, maxima, domain, other_sums);
+    uint32_t *const mask = random_below(2) ? random_mask(count) : NULL;
+    double const total = scalar->mass[dtype](row, count, mask, maxima, domain, sums);
+    double const other_total = kernels->mass[dtype](row, count, mask, maxima, domain, other_sums);
     CHECK(same_doubles(&total, &other_total, 1) && same_doubles(sums, other_sums, blocks));
     CHECK(total >= 0.0 && total <= (double)count);
 
     double surprisal, other_surprisal;
-    double const same_total = scalar->surprisal[dtype](row, count, maxima, domain, other_sums, &surprisal);
+    double const same_total = scalar->surprisal[dtype](row, count, mask, maxima, domain, other_sums, &surprisal);
     CHECK(same_doubles(&total, &same_total, 1) && same_doubles(sums, other_sums, blocks));
     memset(other_sums, 0xFF, bytes);
-    double const last_total = kernels->surprisal[dtype](row, count, maxima, domain, other_sums, &other_surprisal);
+    double const last_total = kernels->surprisal[dtype](row, count, mask, maxima, domain, other_sums, &other_surprisal);
     CHECK(same_doubles(&total, &last_total, 1) && same_doubles(sums, other_sums, blocks));
     CHECK(same_doubles(&surprisal, &other_surprisal, 1) && surprisal >= 0.0 && surprisal < 126.0 * (double)count);
 
@@ -140,7 +141,7 @@ static void compare_sums(fg_logits_kernels const *scalar, fg_logits_kernels cons
     scalar->weigh[dtype](fg_row_at(row, start, dtype), length, &local, weights);
     kernels->weigh[dtype](fg_row_at(row, start, dtype), length, &local, other_weights);
     CHECK(same_floats(weights, other_weights, length));
-    free(sums), free(other_sums), free(weights), free(other_weights);
+    free(sums), free(other_sums), free(weights), free(other_weights), free(mask);
     cases[MASS]++, cases[SURPRISAL]++, cases[WEIGH]++;
 }
 

@@ -1,7 +1,7 @@
 """The C code without Python: each harness of this folder under sanitizers here, and for arm64 under qemu.
 
-A harness ``<family>.c`` is compiled together with ``csrc/kernels/<family>*``; it prints what failed and exits with 0 if
-nothing did.
+A harness ``<family>.c`` is compiled together with ``csrc/kernels/<family>*``, and those of the sampler with
+``csrc/sampler*`` too; it prints what failed and exits with 0 if nothing did.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-HARNESSES = sorted(Path(__file__).parent.glob("*.c"))
+HARNESSES = sorted(path for path in Path(__file__).parent.glob("*.c") if "int main" in path.read_text())
 CSRC = Path(__file__).parents[2] / "csrc"
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
+FLAGS += ["-DFG_FUZZ_STANDALONE"]  # a fuzz target feeds itself
 
 
 def tool(name: str) -> str:
@@ -27,8 +28,11 @@ def tool(name: str) -> str:
 
 def compiled(harness: Path, program: Path, *command: str) -> Path:
     """Compile a harness with its family and return the program."""
-    kernels = CSRC / "kernels"
-    sources = [harness, CSRC / "cpu.c", kernels / f"{harness.stem}.c", *sorted((kernels / harness.stem).glob("*.c"))]
+    sampler = harness.stem.endswith("sampler")
+    kernels = CSRC / "kernels" / ("logits" if sampler else harness.stem)
+    sources = [harness, CSRC / "cpu.c", kernels.with_suffix(".c"), *sorted(kernels.glob("*.c"))]
+    if sampler:
+        sources += [CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
     done = subprocess.run(
         [*command, *FLAGS, *map(str, sources), "-o", str(program), "-lm"], capture_output=True, text=True, check=False
     )

@@ -180,7 +180,9 @@ FG_INLINE __m256 weight_f32x8(__m256 scores_f32x8, domain_f32x8 const *domain, f
     __m256i const exponent_i32x8 = _mm256_slli_epi32(_mm256_castps_si256(shifted_f32x8), 23);
     __m256 const weight_f32x8 = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(power_f32x8), exponent_i32x8));
 
-    __m256 inside = _mm256_cmp_ps(scores_f32x8, domain->bound, ties == FG_TIES_IN ? _CMP_GE_OQ : _CMP_GT_OQ);
+    /* clang wants the predicate as a literal */
+    __m256 inside = ties == FG_TIES_IN ? _mm256_cmp_ps(scores_f32x8, domain->bound, _CMP_GE_OQ)
+                                       : _mm256_cmp_ps(scores_f32x8, domain->bound, _CMP_GT_OQ);
     if (ties == FG_TIES_SPLIT)
         inside = _mm256_or_ps(inside, _mm256_and_ps(_mm256_cmp_ps(scores_f32x8, domain->bound, _CMP_EQ_OQ), equals));
     if (exponents_f32x8) *exponents_f32x8 = _mm256_and_ps(_mm256_mul_ps(distance_f32x8, domain->scale), inside);
@@ -237,12 +239,18 @@ FG_INLINE void add_to(lane_sums *sums, __m256 p_f32x8, __m256 q_f32x8, __m256 co
 }
 
 /** A whole block; `exponents`: room for two, NULL where no products are wanted. */
-FG_INLINE void add_block(lane_sums *sums, void const *row, size_t index, domain_f32x8 const *wide, fg_ties ties,
-                         __m256 *exponents_f32x8, fg_dtype dtype) {
+/** Scores that may not be chosen become NaN, which no domain holds. */
+FG_INLINE __m256 allowed_f32x8(__m256 scores_f32x8, uint32_t const *mask, size_t index) {
+    return mask ? _mm256_or_ps(scores_f32x8, barred_f32x8(mask, index)) : scores_f32x8;
+}
+
+FG_INLINE void add_block(lane_sums *sums, void const *row, size_t index, uint32_t const *mask, domain_f32x8 const *wide,
+                         fg_ties ties, __m256 *exponents_f32x8, fg_dtype dtype) {
     __m256 const unused = _mm256_setzero_ps();
     __m256 *const high_exponents_f32x8 = exponents_f32x8 ? exponents_f32x8 + 1 : NULL;
     for (size_t end = index + FG_BLOCK; index < end; index += 16) {
-        __m256 const p_f32x8 = load_f32x8(row, index, dtype), q_f32x8 = load_f32x8(row, index + 8, dtype);
+        __m256 const p_f32x8 = allowed_f32x8(load_f32x8(row, index, dtype), mask, index),
+                     q_f32x8 = allowed_f32x8(load_f32x8(row, index + 8, dtype), mask, index + 8);
         __m256 const low_f32x8 = weight_f32x8(p_f32x8, wide, ties, unused, exponents_f32x8);
         add_to(sums, low_f32x8, weight_f32x8(q_f32x8, wide, ties, unused, high_exponents_f32x8), exponents_f32x8);
     }
@@ -254,8 +262,8 @@ FG_INLINE int any_at_least(float const *maxima, __m256 bound_f32x8) {
 }
 
 /** The mass; and the surprisal, where that is not NULL. */
-FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                             double *block_mass, double *surprisal, fg_dtype dtype) {
+FG_INLINE double sum_weights(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                             fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
     domain_f32x8 const wide = broadcast(domain);
     __m256 const zero_f32x8 = _mm256_setzero_ps();
     __m256 exponents_f32x8[2];
@@ -268,13 +276,19 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
         fg_ties const ties = fg_ties_of(start, end, domain);
         lane_sums sums = {zero_f32x8, zero_f32x8, zero_f32x8, zero_f32x8};
         if (end - start == FG_BLOCK && ties == FG_TIES_IN) {
-            add_block(&sums, row, start, &wide, FG_TIES_IN, exponents, dtype);
+            if (mask)
+                add_block(&sums, row, start, mask, &wide, FG_TIES_IN, exponents, dtype);
+            else
+                add_block(&sums, row, start, NULL, &wide, FG_TIES_IN, exponents, dtype);
         } else if (end - start == FG_BLOCK && ties == FG_TIES_OUT) {
-            add_block(&sums, row, start, &wide, FG_TIES_OUT, exponents, dtype);
+            if (mask)
+                add_block(&sums, row, start, mask, &wide, FG_TIES_OUT, exponents, dtype);
+            else
+                add_block(&sums, row, start, NULL, &wide, FG_TIES_OUT, exponents, dtype);
         } else {
             for (size_t index = start; index < end; index += 16) {
-                __m256 const p_f32x8 = load_tail_f32x8(row, index, end, dtype),
-                             q_f32x8 = load_tail_f32x8(row, index + 8, end, dtype);
+                __m256 const p_f32x8 = allowed_f32x8(load_tail_f32x8(row, index, end, dtype), mask, index),
+                             q_f32x8 = allowed_f32x8(load_tail_f32x8(row, index + 8, end, dtype), mask, index + 8);
                 __m256 const low_f32x8 = weigh_register(p_f32x8, index, domain, &wide, exponents);
                 __m256 const high_f32x8 =
                     weigh_register(q_f32x8, index + 8, domain, &wide, exponents ? exponents + 1 : NULL);
@@ -289,14 +303,14 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
     return total;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                      double *block_mass, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, NULL, dtype);
+FG_INLINE double mass(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                      fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, NULL, dtype);
 }
 
-FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                           double *block_mass, double *surprisal, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, surprisal, dtype);
+FG_INLINE double surprisal(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                           fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, surprisal, dtype);
 }
 
 /** Byte j of the result is the index of the j-th set bit of an 8-bit mask: AVX2 has no compress, PEXT makes its

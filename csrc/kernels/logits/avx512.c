@@ -243,7 +243,9 @@ FG_INLINE void weigh_registers(__m512 *f32x16, int registers, domain_f32x16 cons
     __m512 const magic_f32x16 = _mm512_set1_ps(FG_ROUND_MAGIC);
     __m512 shifted_f32x16[UNROLL], fraction_f32x16[UNROLL];
     __mmask16 inside[UNROLL];
-    FG_EACH(inside[r] = _mm512_cmp_ps_mask(f32x16[r], domain->bound, ties == FG_TIES_IN ? _CMP_GE_OQ : _CMP_GT_OQ));
+    /* clang wants the predicate as a literal */
+    FG_EACH(inside[r] = ties == FG_TIES_IN ? _mm512_cmp_ps_mask(f32x16[r], domain->bound, _CMP_GE_OQ)
+                                           : _mm512_cmp_ps_mask(f32x16[r], domain->bound, _CMP_GT_OQ));
     if (ties == FG_TIES_SPLIT) FG_EACH(inside[r] |= _mm512_cmp_ps_mask(f32x16[r], domain->bound, _CMP_EQ_OQ) & equals);
     FG_EACH(f32x16[r] = _mm512_sub_ps(f32x16[r], domain->max)); /* distance from the maximum */
     if (exponents_f32x16) FG_EACH(exponents_f32x16[r] = _mm512_maskz_mul_ps(inside[r], f32x16[r], domain->scale));
@@ -298,12 +300,22 @@ FG_INLINE double add_lanes(__m512 sums_f32x16) {
 
 /** Lanes of a whole block: sums of weights, and where `products_f32x16` is not NULL, of weight * (max - score) * scale.
  */
-FG_INLINE __m512 block_sums(void const *row, size_t index, domain_f32x16 const *wide, fg_ties ties,
-                            __m512 *products_f32x16, fg_dtype dtype) {
+/** Scores that may not be chosen become -inf. */
+FG_INLINE __m512 allowed_f32x16(__m512 scores_f32x16, uint32_t const *mask, size_t index) {
+    __m512i const word_u32x16 = _mm512_set1_epi32((int)mask[index / 32]);
+    __mmask16 const allowed = _mm512_test_epi32_mask(word_u32x16, bits_from((int)(index % 32)));
+    return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), allowed, scores_f32x16);
+}
+
+FG_INLINE __m512 block_sums(void const *row, size_t index, uint32_t const *mask, domain_f32x16 const *wide,
+                            fg_ties ties, __m512 *products_f32x16, fg_dtype dtype) {
     __m512 sums_f32x16 = _mm512_setzero_ps();
     for (size_t end = index + FG_BLOCK; index < end; index += UNROLL * 16) {
         __m512 weights_f32x16[UNROLL], exponents_f32x16[UNROLL];
         for (int r = 0; r < UNROLL; r++) weights_f32x16[r] = load_f32x16(row, index + (size_t)r * 16, dtype);
+        if (mask)
+            for (int r = 0; r < UNROLL; r++)
+                weights_f32x16[r] = allowed_f32x16(weights_f32x16[r], mask, index + (size_t)r * 16);
         weigh_registers(weights_f32x16, UNROLL, wide, ties, 0, products_f32x16 ? exponents_f32x16 : NULL);
         for (int r = 0; r < UNROLL; r++) sums_f32x16 = _mm512_add_ps(sums_f32x16, weights_f32x16[r]);
         if (products_f32x16)
@@ -314,8 +326,8 @@ FG_INLINE __m512 block_sums(void const *row, size_t index, domain_f32x16 const *
 }
 
 /** The mass; and the surprisal, where that is not NULL. */
-FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                             double *block_mass, double *surprisal, fg_dtype dtype) {
+FG_INLINE double sum_weights(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                             fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
     domain_f32x16 const wide = broadcast(domain);
     double total = 0.0, product_total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
@@ -326,12 +338,15 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
         __m512 sums_f32x16 = _mm512_setzero_ps(), products_f32x16 = _mm512_setzero_ps();
         __m512 *const products = surprisal ? &products_f32x16 : NULL;
         if (end - start == FG_BLOCK && ties == FG_TIES_IN) {
-            sums_f32x16 = block_sums(row, start, &wide, FG_TIES_IN, products, dtype);
+            sums_f32x16 = mask ? block_sums(row, start, mask, &wide, FG_TIES_IN, products, dtype)
+                               : block_sums(row, start, NULL, &wide, FG_TIES_IN, products, dtype);
         } else if (end - start == FG_BLOCK && ties == FG_TIES_OUT) {
-            sums_f32x16 = block_sums(row, start, &wide, FG_TIES_OUT, products, dtype);
+            sums_f32x16 = mask ? block_sums(row, start, mask, &wide, FG_TIES_OUT, products, dtype)
+                               : block_sums(row, start, NULL, &wide, FG_TIES_OUT, products, dtype);
         } else {
             for (size_t index = start; index < end; index += 16) {
-                __m512 const scores_f32x16 = load_tail_f32x16(row, index, end, dtype);
+                __m512 scores_f32x16 = load_tail_f32x16(row, index, end, dtype);
+                if (mask) scores_f32x16 = allowed_f32x16(scores_f32x16, mask, index);
                 __m512 exponents_f32x16;
                 __m512 const weights_f32x16 =
                     weigh_register(scores_f32x16, index, domain, &wide, surprisal ? &exponents_f32x16 : NULL);
@@ -347,14 +362,14 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
     return total;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                      double *block_mass, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, NULL, dtype);
+FG_INLINE double mass(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                      fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, NULL, dtype);
 }
 
-FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                           double *block_mass, double *surprisal, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, surprisal, dtype);
+FG_INLINE double surprisal(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                           fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, surprisal, dtype);
 }
 
 /** Whether any of 64 scores reaches the threshold: hits are rare, and four registers share a branch. */

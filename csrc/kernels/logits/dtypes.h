@@ -9,13 +9,13 @@
         return scan(row, count, mask, lane_maxima, dtype);                                                             \
     }                                                                                                                  \
     static size_t find_##suffix(void const *row, size_t count, float value) { return find(row, count, value, dtype); } \
-    static double mass_##suffix(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,      \
-                                double *block_mass) {                                                                  \
-        return mass(row, count, lane_maxima, domain, block_mass, dtype);                                               \
+    static double mass_##suffix(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,         \
+                                fg_domain const *domain, double *block_mass) {                                         \
+        return mass(row, count, mask, lane_maxima, domain, block_mass, dtype);                                         \
     }                                                                                                                  \
-    static double surprisal_##suffix(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain, \
-                                     double *block_mass, double *sum) {                                                \
-        return surprisal(row, count, lane_maxima, domain, block_mass, sum, dtype);                                     \
+    static double surprisal_##suffix(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,    \
+                                     fg_domain const *domain, double *block_mass, double *sum) {                       \
+        return surprisal(row, count, mask, lane_maxima, domain, block_mass, sum, dtype);                               \
     }                                                                                                                  \
     static fg_moments moments_##suffix(void const *row, size_t count, float shift) {                                   \
         return moments(row, count, shift, dtype);                                                                      \

@@ -171,15 +171,17 @@ FG_INLINE double add_lanes(float32x4_t const sums_f32x4[REGISTERS]) {
 }
 
 /** Sum of a block's weights; and in `surprisal`, where that is not NULL, of weight * (max - score) * scale. */
-FG_INLINE double block_sum(void const *row, size_t index, size_t end, fg_domain const *domain, fg_ties ties,
-                           double *surprisal, fg_dtype dtype) {
+FG_INLINE double block_sum(void const *row, size_t index, size_t end, uint32_t const *mask, fg_domain const *domain,
+                           fg_ties ties, double *surprisal, fg_dtype dtype) {
     float32x4_t sums_f32x4[REGISTERS], products_f32x4[REGISTERS], exponents_f32x4;
     for (int r = 0; r < REGISTERS; r++) sums_f32x4[r] = products_f32x4[r] = vdupq_n_f32(0.0f);
     for (; index < end; index += FG_LANES) {
         for (int r = 0; r < REGISTERS; r++) {
             size_t const at = index + 4 * (size_t)r;
             int const split = ties == FG_TIES_SPLIT;
-            float32x4_t const scores_f32x4 = split ? load_tail_f32x4(row, at, end, dtype) : load_f32x4(row, at, dtype);
+            float32x4_t scores_f32x4 = split ? load_tail_f32x4(row, at, end, dtype) : load_f32x4(row, at, dtype);
+            if (mask && at < end)
+                scores_f32x4 = vbslq_f32(allowed_lanes(mask, at), scores_f32x4, vdupq_n_f32(-INFINITY));
             uint32x4_t const equals = split ? lanes_of_ties(at, domain) : vdupq_n_u32(0);
             float32x4_t const weights_f32x4 =
                 weight_f32x4(scores_f32x4, domain, ties, equals, surprisal ? &exponents_f32x4 : NULL);
@@ -198,8 +200,8 @@ FG_INLINE int any_at_least(float const *maxima, float32x4_t bound_f32x4) {
 }
 
 /** The mass; and the surprisal, where that is not NULL. */
-FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                             double *block_mass, double *surprisal, fg_dtype dtype) {
+FG_INLINE double sum_weights(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                             fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
     float32x4_t const bound_f32x4 = vdupq_n_f32(domain->bound);
     double total = 0.0, product_total = 0.0, product_sum = 0.0;
     double *const products = surprisal ? &product_sum : NULL;
@@ -210,11 +212,11 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
         fg_ties const ties = fg_ties_of(start, end, domain);
         double sum;
         if (end - start < FG_BLOCK || ties == FG_TIES_SPLIT)
-            sum = block_sum(row, start, end, domain, FG_TIES_SPLIT, products, dtype);
+            sum = block_sum(row, start, end, mask, domain, FG_TIES_SPLIT, products, dtype);
         else if (ties == FG_TIES_IN)
-            sum = block_sum(row, start, end, domain, FG_TIES_IN, products, dtype);
+            sum = block_sum(row, start, end, mask, domain, FG_TIES_IN, products, dtype);
         else
-            sum = block_sum(row, start, end, domain, FG_TIES_OUT, products, dtype);
+            sum = block_sum(row, start, end, mask, domain, FG_TIES_OUT, products, dtype);
         block_mass[block] = sum;
         total += sum;
         product_total += product_sum;
@@ -223,14 +225,14 @@ FG_INLINE double sum_weights(void const *row, size_t count, float const *lane_ma
     return total;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                      double *block_mass, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, NULL, dtype);
+FG_INLINE double mass(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                      fg_domain const *domain, double *block_mass, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, NULL, dtype);
 }
 
-FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                           double *block_mass, double *surprisal, fg_dtype dtype) {
-    return sum_weights(row, count, lane_maxima, domain, block_mass, surprisal, dtype);
+FG_INLINE double surprisal(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                           fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
+    return sum_weights(row, count, mask, lane_maxima, domain, block_mass, surprisal, dtype);
 }
 
 FG_INLINE size_t filter(void const *row, size_t count, float const *lane_maxima, float threshold, float *scores,

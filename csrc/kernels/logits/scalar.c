@@ -74,8 +74,8 @@ static double add_lanes(float const sums[FG_LANES]) {
     return tree[0];
 }
 
-FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                           double *block_mass, double *surprisal, fg_dtype dtype) {
+FG_INLINE double surprisal(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                           fg_domain const *domain, double *block_mass, double *surprisal, fg_dtype dtype) {
     double total = 0.0;
     *surprisal = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
@@ -85,7 +85,8 @@ FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxi
         float sums[FG_LANES] = {0}, products[FG_LANES] = {0};
         for (size_t i = start; i < end; i++) {
             float const score = fg_load_score(row, i, dtype);
-            if (!in_domain(score, i, domain)) continue; /* adding 0 would be the same: sums are never -0 */
+            if (!fg_allowed(mask, i) || !in_domain(score, i, domain))
+                continue; /* adding 0 would be the same: sums are never -0 */
             float const share = weight(score, domain);
             sums[i % FG_LANES] += share;
             products[i % FG_LANES] = fmaf(share, (domain->max - score) * domain->scale, products[i % FG_LANES]);
@@ -97,8 +98,8 @@ FG_INLINE double surprisal(void const *row, size_t count, float const *lane_maxi
     return total;
 }
 
-FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, fg_domain const *domain,
-                      double *block_mass, fg_dtype dtype) {
+FG_INLINE double mass(void const *row, size_t count, uint32_t const *mask, float const *lane_maxima,
+                      fg_domain const *domain, double *block_mass, fg_dtype dtype) {
     double total = 0.0;
     for (size_t start = 0, block = 0; start < count; start += FG_BLOCK, block++) {
         block_mass[block] = 0.0;
@@ -106,7 +107,7 @@ FG_INLINE double mass(void const *row, size_t count, float const *lane_maxima, f
         size_t const end = start + FG_BLOCK < count ? start + FG_BLOCK : count;
         float sums[FG_LANES] = {0};
         for (size_t i = start; i < end; i++)
-            sums[i % FG_LANES] += weight_in_domain(fg_load_score(row, i, dtype), i, domain);
+            if (fg_allowed(mask, i)) sums[i % FG_LANES] += weight_in_domain(fg_load_score(row, i, dtype), i, domain);
         block_mass[block] = add_lanes(sums);
         total += block_mass[block];
     }
