@@ -1,7 +1,9 @@
 """Measures the figures of the README and prints them as Markdown: ``python asv_benchmarks/figures.py [SECTION ...]``.
 
-Every ratio is measured in one process, the two sides in turns, one thread each: the median of the ratios of the pairs.
-Sections: sampler kernels quant startup load decode (all of them without an argument; the last two take a minute).
+Every ratio is measured in one process, the two sides in turns: the median of the ratios of the pairs. All is on one
+thread but in the rows that say two. Sections: sampler integrations kernels quant startup load decode (all of them
+without an argument; sampler takes some minutes, load and decode one). Peers that are missing, and targets that are
+missed, are named on the standard error.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from time import perf_counter
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks import generator, models, sampler
-from benchmarks.common import Pair, level_of, paired
+from benchmarks import generator, integrations, models, sampler, sampler_extras
+from benchmarks.common import Figure, Pair, Peer, level_of, paired
 from benchmarks.kernels import logits, quant
 
 from fastgen import cpu
@@ -45,27 +47,25 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
+def judged(figure: Figure) -> Row:
+    """Return the row of a figure; one that misses its target is named on the standard error."""
+    ratio = {"x": times, "passes": "{:.1f} passes".format, "cost": "{:.2f} of its time".format}[figure.unit](
+        figure.value
+    )
+    if figure.missed:
+        print(f"missed: {figure.what}, {figure.peer}: {ratio}, target {figure.target:g}", file=sys.stderr)
+    return figure.what, duration(figure.pair.ours), duration(figure.pair.theirs), figure.peer, ratio
+
+
 def sampler_rows() -> Iterator[Row]:
-    vocab = 128_256
-    lower = [f"fastgen-{level}" for level in cpu.detected()[1:-1]]
-    for plan in ("greedy", "top_p", "top_k_top_p", "neutral"):
-        settings = ", ".join(f"{name} {value}" for name, value in sampler.PLANS[plan].items()) or "temperature 1"
-        settings = "greedy" if plan == "greedy" else settings
-        peer = "torch.argmax" if plan == "greedy" else "transformers"
-        for impl in ("fastgen", *lower):
-            level = f", {impl.removeprefix('fastgen-')} forced" if impl != "fastgen" else ""
-            for kind in ("random", "peaked"):
-                ours, theirs = (sampler.peer(one, plan, kind, vocab) for one in (impl, "transformers"))
-                yield row(f"one token of {vocab:,}, {settings}, {kind} row{level}", peer, paired(ours, theirs))
-    for kind in ("random", "peaked"):
-        pair = paired(sampler.peer("top_p", "top_p", kind, vocab), sampler.peer("max", "top_p", kind, vocab))
-        yield (
-            f"top_p 0.95 against one max pass over the row, {kind} row",
-            duration(pair.ours),
-            duration(pair.theirs),
-            "fastgen's max",
-            f"{1 / pair.ratio:.1f} passes",
-        )
+    yield from map(judged, sampler.figures())
+    yield from map(judged, sampler_extras.figures())
+    yield from map(judged, sampler_extras.constrained_figures())
+
+
+def integrations_rows() -> Iterator[Row]:
+    for what, peer, pair in integrations.integrations_rows():
+        yield row(what, peer, pair)
 
 
 def kernels_rows() -> Iterator[Row]:
@@ -88,7 +88,7 @@ def quant_rows() -> Iterator[Row]:
         for impl in (f"fastgen-{cpu.detected()[-1]}", "gguf"):
             case = quant.Dequantize()
             case.setup(impl, kind, 64)
-            calls.append(sampler.Peer(case.dequantize, level_of("fastgen")))
+            calls.append(Peer(case.dequantize, level_of("fastgen")))
         yield row(f"{kind} to float32, 64 rows of 576", "gguf", paired(calls[0], calls[1]))
 
 
@@ -135,6 +135,7 @@ def decode_rows() -> Iterator[Row]:
 
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
     "sampler": sampler_rows,
+    "integrations": integrations_rows,
     "kernels": kernels_rows,
     "quant": quant_rows,
     "startup": startup_rows,
@@ -154,7 +155,7 @@ def machine() -> str:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         model = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or model
     versions = []
-    for name in ("fastgen-llm", "numpy", "torch", "transformers", "gguf"):
+    for name in ("fastgen-llm", "numpy", "torch", "transformers", "llama_cpp_python", "gguf"):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:

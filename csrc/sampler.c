@@ -43,8 +43,13 @@ static fg_fault begin(fg_chain *chain, fg_sampler *sampler, fg_workspace *work, 
     view->lane_maxima = work->lane_maxima;
     view->edits = sampler->edits.used ? &sampler->edits : NULL;
     view->patched = 0;
-    view->patch_starts = work->patch_starts, view->patch_ids = sampler->patch_ids,
-    view->patch_scores = sampler->patch_scores;
+    size_t const edits = sampler->edits.capacity / 2;
+    view->patch_starts = work->patch_starts, view->patch_ids = sampler->patch_ids;
+    view->patch_scores = sampler->patch_floats;
+    if (edits) {
+        view->patch_before = view->patch_scores + edits;
+        view->new_weights = view->patch_before + edits, view->old_weights = view->new_weights + edits;
+    }
     view->ceiling = INFINITY, view->first_top = 0, view->end_top = row->count;
     view->passes = &sampler->passes;
     float largest = fg_view_scan(view);

@@ -89,7 +89,7 @@ typedef struct fg_sampler {
     uint64_t seed;
     fg_edits edits;
     uint32_t *patch_ids; /* [edits.capacity / 2] */
-    float *patch_scores;
+    float *patch_floats; /* four times as many */
     uint32_t const *allowed; /* bitmask of allowed_token_ids, or NULL */
     double mu;               /* mirostat */
     fg_replay *generators;   /* NULL unless plan.replay */

@@ -59,7 +59,7 @@ cdef extern from "sampler.h" nogil:
         uint64_t seed
         fg_edits edits
         uint32_t *patch_ids
-        float *patch_scores
+        float *patch_floats
         const uint32_t *allowed
         double mu
         fg_replay *generators

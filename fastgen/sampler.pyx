@@ -211,7 +211,7 @@ cdef class Sampler:
     def __dealloc__(self):
         PyMem_Free(self.c.edits.slots)
         PyMem_Free(self.c.patch_ids)
-        PyMem_Free(self.c.patch_scores)
+        PyMem_Free(self.c.patch_floats)
         PyMem_Free(<void *>self.c.allowed)
         PyMem_Free(self.c.generators)
         PyMem_Free(self.history.tokens)
@@ -314,17 +314,17 @@ cdef class Sampler:
         cdef size_t capacity = max(self.c.edits.capacity, <size_t>16)
         cdef fg_edit *slots
         cdef uint32_t *ids
-        cdef float *scores
+        cdef float *floats
         if more == 0 or 2 * (self.c.edits.used + more) <= self.c.edits.capacity:
             return 0
         while capacity < 2 * (self.c.edits.used + more):
             capacity *= 2
         ids = <uint32_t *>PyMem_Malloc(capacity // 2 * sizeof(uint32_t))
-        scores = <float *>PyMem_Malloc(capacity // 2 * sizeof(float))
+        floats = <float *>PyMem_Malloc(2 * capacity * sizeof(float))
         slots = <fg_edit *>PyMem_Malloc(capacity * sizeof(fg_edit))
-        if ids == NULL or scores == NULL or slots == NULL:
+        if ids == NULL or floats == NULL or slots == NULL:
             PyMem_Free(ids)
-            PyMem_Free(scores)
+            PyMem_Free(floats)
             PyMem_Free(slots)
             raise MemoryError
         fg_edits_clear(slots, capacity)
@@ -332,8 +332,8 @@ cdef class Sampler:
         fg_edits_move(&self.c.edits, slots, capacity)
         PyMem_Free(<void *><size_t>old)
         PyMem_Free(self.c.patch_ids)
-        PyMem_Free(self.c.patch_scores)
-        self.c.patch_ids, self.c.patch_scores = ids, scores
+        PyMem_Free(self.c.patch_floats)
+        self.c.patch_ids, self.c.patch_floats = ids, floats
         return 0
 
     cdef int reserve_history(self, size_t more) except -1:

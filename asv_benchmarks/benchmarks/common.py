@@ -47,11 +47,46 @@ def logits(kind: str, vocab: int) -> NDArray[np.float32]:
         probability, and the whole rest, normal with sigma 2, about 0.01.
     vocab : int
     """
-    rng = np.random.default_rng(vocab)
+    return draw_row(np.random.default_rng(vocab), kind, vocab)
+
+
+@functools.cache
+def logits_rows(kind: str, vocab: int, rows: int) -> NDArray[np.float32]:
+    """Return different rows of one kind of `logits`."""
+    return np.stack([draw_row(np.random.default_rng((vocab, row)), kind, vocab) for row in range(rows)])
+
+
+def draw_row(rng: np.random.Generator, kind: str, vocab: int) -> NDArray[np.float32]:
     row = rng.normal(0, 1 if kind == "flat" else 2, vocab)
     if kind == "peaked":
         row[rng.choice(vocab, 50, replace=False)] = 18 - 2 * np.log(np.arange(1, 51))
     return row.astype(np.float32)
+
+
+@functools.cache
+def history(kind: str, length: int, vocab: int) -> NDArray[np.int64]:
+    """Return the tokens of a text.
+
+    Parameters
+    ----------
+    kind : {"random", "repetitive"}
+        Any token anywhere; the same, but every 256 tokens, and at the end, come the same 32.
+    length, vocab : int
+    """
+    rng = np.random.default_rng((length, vocab))
+    tokens = rng.integers(0, vocab, length)
+    if kind == "repetitive":
+        again = rng.integers(0, vocab, 32)
+        for end in range(length, 31, -256):
+            tokens[end - 32 : end] = again
+    return tokens
+
+
+@functools.cache
+def mostly_allowed(vocab: int) -> NDArray[np.int32]:
+    """Return a mask of bits, as grammars make them, that allows about nine tokens of ten."""
+    bits = np.random.default_rng(vocab).random((vocab + 31) // 32 * 32) < 0.9
+    return np.packbits(bits, bitorder="little").view(np.int32)
 
 
 class Peer(NamedTuple):
@@ -107,6 +142,10 @@ def calls_for(peer: Peer, seconds: float) -> int:
     return max(1, round(seconds / max(seconds_of(peer, 1), 1e-9)))
 
 
+class UnsupportedError(NotImplementedError):
+    """A peer that is installed has no such sampler."""
+
+
 class Pair(NamedTuple):
     """Two things measured in turns."""
 
@@ -128,3 +167,22 @@ def paired(ours: Peer, theirs: Peer, *, pairs: int = 15, seconds: float = 0.02) 
         statistics.median(second),
         statistics.median(their_time / our_time for our_time, their_time in times),
     )
+
+
+class Figure(NamedTuple):
+    """A row for `figures.py`: what is measured against which peer, and by what the ratio is judged."""
+
+    what: str
+    peer: str
+    pair: Pair
+    unit: str = "x"  # "x": how many times faster ours is; "passes" and "cost": how many of theirs ours takes
+    target: float | None = None
+
+    @property
+    def value(self) -> float:
+        return self.pair.ratio if self.unit == "x" else 1 / self.pair.ratio
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a target that is not met."""
+        return self.target is not None and (self.value < self.target if self.unit == "x" else self.value > self.target)

@@ -32,15 +32,16 @@ void fg_view_patch(fg_view *view) {
         fg_edit const *const edit = &edits->slots[i];
         size_t const id = (size_t)edit->id;
         if (edit->id < 0 || id >= view->count) continue;
-        float score = -INFINITY;
+        float score = -INFINITY, before = -INFINITY;
         if (fg_allowed(view->mask, id)) {
-            score = fg_edits_apply(edits, edit, fg_load_score(view->row, id, view->dtype));
+            before = fg_load_score(view->row, id, view->dtype);
+            score = fg_edits_apply(edits, edit, before);
             float *const maximum = view->lane_maxima + id / FG_BLOCK * FG_LANES + id % FG_LANES;
             if (score > *maximum) *maximum = score;
         }
         uint32_t const place = --starts[id / FG_BLOCK];
         view->patch_ids[place] = (uint32_t)id;
-        view->patch_scores[place] = score;
+        view->patch_scores[place] = score, view->patch_before[place] = before;
     }
 }
 
@@ -107,12 +108,59 @@ static double add_up(fg_view *view, fg_domain const *domain, size_t first, size_
     return total;
 }
 
+/** Weights of the edited scores in [first, end), which need not lie side by side in the row. */
+static void weigh_edits(fg_view const *view, fg_domain const *domain, uint32_t first, uint32_t end, float const *scores,
+                        float *weights) {
+    for (uint32_t start = first; start < end; start += FG_BLOCK) {
+        uint32_t const count = end - start < FG_BLOCK ? end - start : FG_BLOCK;
+        fg_domain all = *domain;
+        all.first_tie = 0, all.end_tie = count;
+        view->kernels->weigh[FG_FLOAT32](scores + start, count, &all, weights + start);
+        for (uint32_t i = start; i < start + count; i++) {
+            uint32_t const id = view->patch_ids[i];
+            if (scores[i] == domain->bound && (id < domain->first_tie || id >= domain->end_tie)) weights[i] = 0.0f;
+        }
+    }
+}
+
+/** The sums of the row without its edits, in one call, and what the edits add and take away. Taking away most of a
+ * block would leave little more than the rounding of its sum: such a block is lifted and added up anew. */
+static double add_up_edited(fg_view *view, fg_domain const *domain, size_t first, size_t end, double *block_mass) {
+    fg_view_patch(view);
+    view->passes->weighed += end - first;
+    size_t const start = first * FG_BLOCK, stop = end * FG_BLOCK < view->count ? end * FG_BLOCK : view->count;
+    fg_domain const local = fg_domain_from(*domain, start);
+    view->kernels->mass[view->dtype](fg_row_at(view->row, start, view->dtype), stop - start,
+                                     view->mask ? view->mask + start / 32 : NULL, view->lane_maxima + first * FG_LANES,
+                                     &local, block_mass + first);
+    uint32_t const *const starts = view->patch_starts;
+    weigh_edits(view, domain, starts[first], starts[end], view->patch_scores, view->new_weights);
+    weigh_edits(view, domain, starts[first], starts[end], view->patch_before, view->old_weights);
+    double total = 0.0;
+    for (size_t block = first; block < end; block++) {
+        double added = 0.0, taken = 0.0;
+        for (uint32_t i = starts[block]; i < starts[block + 1]; i++)
+            added += view->new_weights[i], taken += view->old_weights[i];
+        if (taken > 0.5 * block_mass[block]) {
+            fg_block const part = fg_view_block(view, block);
+            fg_domain const own = fg_domain_from(*domain, part.start);
+            view->kernels->mass[part.dtype](part.scores, part.count, NULL, view->lane_maxima + block * FG_LANES, &own,
+                                            block_mass + block);
+        } else {
+            block_mass[block] += added - taken;
+        }
+        total += block_mass[block];
+    }
+    return total;
+}
+
 double fg_view_mass_of(fg_view *view, fg_domain const *domain, size_t first, size_t end, double *block_mass) {
+    if (view->edits && view->ceiling == INFINITY) return add_up_edited(view, domain, first, end, block_mass);
     return add_up(view, domain, first, end, block_mass, NULL);
 }
 
 double fg_view_mass(fg_view *view, fg_domain const *domain, double *block_mass) {
-    return add_up(view, domain, 0, view->blocks, block_mass, NULL);
+    return fg_view_mass_of(view, domain, 0, view->blocks, block_mass);
 }
 
 double fg_view_surprisal(fg_view *view, fg_domain const *domain, double *block_mass, double *surprisal) {

@@ -28,7 +28,9 @@ typedef struct fg_view {
     int patched;
     uint32_t *patch_starts; /* [blocks + 1] */
     uint32_t *patch_ids;
-    float *patch_scores;
+    float *patch_scores;              /* after the edits */
+    float *patch_before;              /* as the model gave them, -inf where the mask bars them */
+    float *new_weights, *old_weights; /* scratch of the sums */
 
     /* Scores above `ceiling` are out, and those equal to it but for the indices in [first_top, end_top). */
     float ceiling;

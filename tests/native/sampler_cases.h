@@ -249,9 +249,9 @@ static void reserve_edits(fg_sampler *sampler, size_t more) {
     fg_edit *const slots = heap(capacity * sizeof *slots), *const old = edits->slots;
     fg_edits_clear(slots, capacity);
     fg_edits_move(edits, slots, capacity);
-    free(old), free(sampler->patch_ids), free(sampler->patch_scores);
+    free(old), free(sampler->patch_ids), free(sampler->patch_floats);
     sampler->patch_ids = heap(capacity / 2 * sizeof *sampler->patch_ids);
-    sampler->patch_scores = heap(capacity / 2 * sizeof *sampler->patch_scores);
+    sampler->patch_floats = heap(2 * capacity * sizeof *sampler->patch_floats);
 }
 
 static int32_t random_token(size_t count) {
@@ -387,7 +387,7 @@ static test_case *make_case(uint8_t const *bytes, size_t length, size_t most) {
 static void free_case(test_case *one) {
     current = NULL;
     free(one->room), free(one->mask), free(one->allowed), free(one->biases);
-    free(one->sampler.edits.slots), free(one->sampler.patch_ids), free(one->sampler.patch_scores);
+    free(one->sampler.edits.slots), free(one->sampler.patch_ids), free(one->sampler.patch_floats);
     free(one->history.tokens), free(one->history.ngrams.heads), free(one->history.ngrams.links);
     free(one->history.repeats.heads), free(one->history.repeats.links);
     free(one);
