@@ -139,9 +139,12 @@ static double add_up_edited(fg_view *view, fg_domain const *domain, size_t first
     double total = 0.0;
     for (size_t block = first; block < end; block++) {
         double added = 0.0, taken = 0.0;
-        for (uint32_t i = starts[block]; i < starts[block + 1]; i++)
+        int above = 0; /* a score that was above the maximum has no weight, and its block no sum */
+        for (uint32_t i = starts[block]; i < starts[block + 1]; i++) {
             added += view->new_weights[i], taken += view->old_weights[i];
-        if (taken > 0.5 * block_mass[block]) {
+            above |= view->patch_before[i] > domain->max;
+        }
+        if (above || taken > 0.5 * block_mass[block]) {
             fg_block const part = fg_view_block(view, block);
             fg_domain const own = fg_domain_from(*domain, part.start);
             view->kernels->mass[part.dtype](part.scores, part.count, NULL, view->lane_maxima + block * FG_LANES, &own,
