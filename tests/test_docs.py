@@ -11,6 +11,7 @@ import fastgen
 from fastgen import errors, params
 from fastgen.cli import common
 from fastgen.models.llama_config import ARCHITECTURES
+from fastgen.profiles import PROFILES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,10 +47,21 @@ def test_every_class_is_documented_with_its_parents() -> None:
 
 
 def test_every_sampling_parameter_that_chooses_tokens_is_documented() -> None:
-    documented = {row[0].strip("`") for row in rows(text("sampling.md"))}
-    for name in ("temperature", "top_k", "top_p", "min_p"):
-        assert name in documented
-        assert name in params.SamplingParams().to_dict()
+    elsewhere = {
+        "best_of", "ignore_eos", "include_stop_str_in_output", "max_tokens", "skip_special_tokens", "stop",
+        "stop_token_ids",
+    }  # fmt: skip
+    documented = set(re.findall(r"`(\w+)[`=]", text("sampling.md")))
+    assert set(params.SamplingParams().to_dict()) - documented <= elsewhere
+
+
+def test_every_profile_is_documented_in_its_order() -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(text("sampling.md")) if row[0].strip("`") in PROFILES}
+    assert set(documented) == set(PROFILES)
+    for name, order in documented.items():
+        shown = [step.strip().removesuffix("_cutoff") for step in order.split(";")[0].split(",")]
+        full = [step.removesuffix("_cutoff") for step in PROFILES[name].order]
+        assert shown == [step for step in full if step in shown], name
 
 
 def test_exit_codes() -> None:
@@ -77,5 +89,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     "page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.name
 )
 def test_examples_run(page: Path) -> None:
+    """One after the other, as a reader would."""
+    names = {"__name__": "example"}
     for example in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
-        exec(compile(example, str(page), "exec"), {"__name__": "example"})
+        exec(compile(example, str(page), "exec"), names)
