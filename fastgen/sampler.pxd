@@ -133,6 +133,7 @@ cdef class Sampler:
     cdef void next_step(self) noexcept nogil
     cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
                          uint32_t choice, size_t *token, fg_report *report) noexcept nogil
+    cdef object sample_rows(self, object logits, object out, object mask, double total, const double[::1] totals)
     cdef object sample_row(self, Rows rows, const uint32_t *mask)
     cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
                              const double[::1] totals)

@@ -558,7 +558,7 @@ cdef class Sampler:
         if is_remote(logits):
             from fastgen.devices import sample_tensor
             return sample_tensor(self, logits, out, mask)
-        return self._sample(logits, out, mask, 0.0)
+        return self.sample_rows(logits, out, mask, 0.0, None)
 
     @property
     def _edits(self):
@@ -572,6 +572,9 @@ cdef class Sampler:
 
     def _sample(self, logits, out, mask, double total, const double[::1] totals=None):
         """Choose tokens; `total`, or `totals` with one for each row of a batch, is `fg_row.total`."""
+        return self.sample_rows(logits, out, mask, total, totals)
+
+    cdef object sample_rows(self, object logits, object out, object mask, double total, const double[::1] totals):
         cdef Rows rows = borrow(logits)
         cdef Words words = None if mask is None else borrow_words(mask, (rows.count + 31) // 32, rows.rows)
         if self.vocab_size is not None and rows.count != <size_t>self.vocab_size:

@@ -75,19 +75,38 @@ float fg_band_lowest(fg_band const *band, float bound, size_t *last) {
     return lowest;
 }
 
-size_t fg_band_locate(fg_view *view, fg_domain const *domain, double const *block_mass, double target) {
-    size_t found = 0, last = 0;
-    float weights[FG_BLOCK];
-    double passed = 0.0, exact = 0.0;
-    size_t block = 0;
-    for (; block < view->blocks; block++)
+/** The block that holds `target` on the line of the blocks' sums, and in `passed` the sum of those before it. Steps of
+ * eight blocks first: their sums do not wait for each other. Rounding may put the target behind the end: it is in the
+ * last block with a sum then. */
+static size_t block_of(double const *block_mass, size_t blocks, double target, double *passed) {
+    enum { STEP = 8 };
+    size_t first = 0;
+    double reached = 0.0;
+    for (; first + STEP <= blocks; first += STEP) {
+        double const *const m = block_mass + first;
+        double const step = ((m[0] + m[1]) + (m[2] + m[3])) + ((m[4] + m[5]) + (m[6] + m[7]));
+        if (reached + step > target) break;
+        reached += step;
+    }
+    size_t found = blocks;
+    for (size_t block = first; block < blocks; block++)
         if (block_mass[block] > 0.0) {
-            found = block;
-            if (passed + block_mass[block] > target) break;
-            passed += block_mass[block];
+            found = block, *passed = reached;
+            reached += block_mass[block];
+            if (reached > target) return found;
         }
-    if (block == view->blocks)
-        passed -= block_mass[found]; /* rounding put the target behind the end: at the end it is */
+    if (found < blocks) return found;
+    do found--; /* the steps went over the end */
+    while (!(block_mass[found] > 0.0));
+    *passed = reached - block_mass[found];
+    return found;
+}
+
+size_t fg_band_locate(fg_view *view, fg_domain const *domain, double const *block_mass, double target) {
+    size_t last = 0;
+    float weights[FG_BLOCK];
+    double passed, exact = 0.0;
+    size_t const found = block_of(block_mass, view->blocks, target, &passed);
     fg_block const part = fg_view_block(view, found);
     fg_domain const local = fg_domain_from(*domain, part.start);
     view->kernels->weigh[part.dtype](part.scores, part.count, &local, weights);
