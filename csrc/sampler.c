@@ -41,14 +41,14 @@ static fg_fault begin(fg_chain *chain, fg_sampler *sampler, fg_workspace *work, 
     view->blocks = fg_block_count(row->count);
     view->mask = combined_mask(sampler, work, row);
     view->lane_maxima = work->lane_maxima;
-    view->edits = sampler->edits.used ? &sampler->edits : NULL;
+    view->edits = sampler->edits && sampler->edits->used ? sampler->edits : NULL;
     view->patched = 0;
-    size_t const edits = sampler->edits.capacity / 2;
-    view->patch_starts = work->patch_starts, view->patch_ids = sampler->patch_ids;
-    view->patch_scores = sampler->patch_floats;
-    if (edits) {
-        view->patch_before = view->patch_scores + edits;
-        view->new_weights = view->patch_before + edits, view->old_weights = view->new_weights + edits;
+    view->patch_starts = work->patch_starts;
+    if (view->edits) {
+        size_t const room = view->edits->capacity / 2;
+        view->patch_ids = view->edits->patch_ids, view->patch_scores = view->edits->patch_floats;
+        view->patch_before = view->patch_scores + room;
+        view->new_weights = view->patch_before + room, view->old_weights = view->new_weights + room;
     }
     view->ceiling = INFINITY, view->first_top = 0, view->end_top = row->count;
     view->passes = &sampler->passes;

@@ -8,7 +8,7 @@
 #define FG_SAMPLER_H
 
 #include "kernels/logits.h"
-#include "sampler/edits.h"
+#include "history/edits.h"
 #include "sampler/list.h"
 #include "sampler/replay.h"
 #include "sampler/view.h"
@@ -87,9 +87,7 @@ typedef struct fg_report {
 typedef struct fg_sampler {
     fg_plan plan;
     uint64_t seed;
-    fg_edits edits;
-    uint32_t *patch_ids; /* [edits.capacity / 2] */
-    float *patch_floats; /* four times as many */
+    fg_edits *edits; /* of its history; NULL: none */
     uint32_t const *allowed; /* bitmask of allowed_token_ids, or NULL */
     double mu;               /* mirostat */
     fg_replay *generators;   /* NULL unless plan.replay */

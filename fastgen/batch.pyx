@@ -10,8 +10,10 @@ from libc.stdint cimport int32_t
 from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
 from fastgen.kernels.rows cimport Rows, Words, borrow, borrow_words
 from fastgen.sampler cimport (
-    FG_FAULT_NONE, FG_LOGPROBS_NONE, Sampler, Workspace, batch_error, error_of, fg_fault, report_of, tokens_for,
+    FG_FAULT_NONE, FG_LOGPROBS_NONE, Sampler, batch_error, error_of, fg_fault, report_of, tokens_for,
 )
+
+from fastgen.workspace cimport Workspace
 
 cdef extern from "base/fpenv.h" nogil:
     ctypedef unsigned long long fg_fpenv
@@ -190,7 +192,7 @@ cdef class SamplerBatch:
             sampler = samplers[row]
             with nogil:
                 mode = fg_fpenv_enter()
-                sampler.next_step()
+                sampler.history.step()
                 fault = sampler.choose(workspace, rows, row,
                                        NULL if words is None else words.data + row * words.stride,
                                        sampler._choice, &token, sampler.reports)

@@ -24,9 +24,9 @@ from fastgen.models.contract import CausalLM
 from fastgen.models.step import StepModel
 from fastgen.output import GenerationOutput, Piece
 from fastgen.params import SamplingParams
-from fastgen.sampler import Workspace
 from fastgen.tokenizer import Tokenizer, from_transformers
 from fastgen.words import with_token_ids
+from fastgen.workspace import Workspace
 
 if TYPE_CHECKING:
     from fastgen.models.checkpoint import ModelInfo

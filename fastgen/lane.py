@@ -12,9 +12,10 @@ from fastgen.grammar import Matcher
 from fastgen.logprobs import TokenLogprobs
 from fastgen.output import FINISH_REASONS, GenerationOutput, Piece, Timings, Usage
 from fastgen.params import SamplingParams
-from fastgen.sampler import Sampler, Workspace
+from fastgen.sampler import Sampler
 from fastgen.stop import StopMatcher
 from fastgen.tokenizer import Tokenizer
+from fastgen.workspace import Workspace
 
 __all__ = ["Lane"]
 

@@ -1,7 +1,9 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from fastgen.history cimport History, fg_edits
 from fastgen.kernels.logits cimport fg_logits_kernels
 from fastgen.kernels.rows cimport Rows, fg_dtype
+from fastgen.workspace cimport Workspace, fg_workspace
 
 cdef extern from "sampler.h" nogil:
     enum: FG_LOGPROBS_NONE
@@ -12,27 +14,6 @@ cdef extern from "sampler.h" nogil:
         fg_op *ops
         int count, greedy, replay, logprobs, entropy, mask_nan
         int mode
-    ctypedef struct fg_candidate:
-        pass
-    ctypedef struct fg_list:
-        size_t capacity
-        float *scores
-        float *weights
-        float *groups
-        uint32_t *ids
-        uint32_t *order
-        uint64_t *keys
-        uint64_t *other_keys
-    ctypedef struct fg_workspace:
-        size_t capacity
-        float *lane_maxima
-        float *cleansed
-        double *block_mass
-        double *other_mass
-        uint32_t *mask
-        uint32_t *patch_starts
-        fg_candidate *candidates
-        fg_list list
     ctypedef struct fg_report:
         int failed
         uint32_t id
@@ -40,14 +21,6 @@ cdef extern from "sampler.h" nogil:
         size_t count
         uint32_t *ids
         float *values
-    ctypedef struct fg_edit:
-        int32_t id
-        float bias
-    ctypedef struct fg_edits:
-        fg_edit *slots
-        size_t capacity, used
-        float repetition, presence, frequency
-        int raises
     ctypedef struct fg_passes:
         uint64_t scanned, weighed, filtered, lifted, visited
     ctypedef struct fg_mt19937:
@@ -57,9 +30,7 @@ cdef extern from "sampler.h" nogil:
     ctypedef struct fg_sampler:
         fg_plan plan
         uint64_t seed
-        fg_edits edits
-        uint32_t *patch_ids
-        float *patch_floats
+        fg_edits *edits
         const uint32_t *allowed
         double mu
         fg_replay *generators
@@ -78,47 +49,16 @@ cdef extern from "sampler.h" nogil:
         uint32_t choice, position
         double total
 
-cdef extern from "sampler/history.h" nogil:
-    ctypedef struct fg_sequences:
-        const int32_t *ids
-        const uint32_t *starts
-        size_t count
-    ctypedef struct fg_ngrams:
-        size_t size
-        uint32_t *heads
-        uint32_t *links
-        uint32_t heads_count
-    ctypedef struct fg_history:
-        int32_t *tokens
-        size_t length, prompt, capacity, min_tokens
-        int64_t repetition_window, frequency_window, dry_window
-        int repetition_counts_prompt, frequency_counts_prompt
-        fg_ngrams ngrams, repeats
-        double dry_multiplier, dry_base
-        fg_sequences breakers, bad_words, ends
-
-
-cdef class Workspace:
-    """Memory for one row at a time. One thread uses it at a time; samplers may share it."""
-
-    cdef fg_workspace c
-
-    cdef int reserve(self, size_t count, size_t k, bint cleansed, bint candidates) except -1
-    cdef void release(self) noexcept
-
-
 cdef class Sampler:
     cdef readonly object params, plan, vocab_size
     cdef fg_sampler c
-    cdef fg_history history
+    cdef History history
     cdef uint32_t _position, _choice
     cdef bint busy                  # a call is running; others are refused, for they would share its scratch
-    cdef bint records               # earlier tokens matter
     cdef size_t checked             # row length that all ids of the parameters were checked against
     cdef size_t list_k              # the largest k that a list is needed for
     cdef double total               # mass of the row, if the caller of `_sample` knew it
     cdef Workspace workspace
-    cdef list kept                  # what C points into
     # what the last call reported: one entry for each row, `width` of the best in each
     cdef fg_report *reports
     cdef uint32_t *report_ids
@@ -126,11 +66,9 @@ cdef class Sampler:
     cdef size_t report_rows, report_width, reported
 
     cdef int set_plan(self) except -1
-    cdef int set_edits(self, tuple eos_ids) except -1
     cdef int begin(self, size_t count) except -1
     cdef int enter(self, size_t count) except -1
     cdef void leave(self) noexcept
-    cdef void next_step(self) noexcept nogil
     cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
                          uint32_t choice, size_t *token, fg_report *report) noexcept nogil
     cdef object sample_rows(self, object logits, object out, object mask, double total, const double[::1] totals)
@@ -138,10 +76,7 @@ cdef class Sampler:
     cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
                              const double[::1] totals)
     cdef int reserve_reports(self, size_t rows, size_t count) except -1
-    cdef int reserve_edits(self, size_t more) except -1
-    cdef int reserve_history(self, size_t more) except -1
     cdef int check_ids(self, size_t count) except -1
-    cdef int set_sequences(self, fg_sequences *sequences, list tokens) except -1
 
 cdef object error_of(fg_fault fault, Rows rows, size_t row, object step)
 cdef object report_of(Sampler sampler, size_t row)

@@ -9,14 +9,9 @@ from fastgen.kernels.logits import _Logits
 from fastgen.logprobs import TokenLogprobs
 from fastgen.params import SamplingParams
 from fastgen.plan import Plan
+from fastgen.workspace import Workspace
 
 _Out = TypeVar("_Out", bound=Buffer | NDArray[np.int32])
-
-@final
-class Workspace:
-    def __new__(cls) -> Self: ...
-    @property
-    def nbytes(self) -> int: ...
 
 @final
 class Sampler:

@@ -7,21 +7,21 @@ order is ever computed. `csrc/sampler.h` has the details; `Sampler.explain` says
 """
 
 import secrets
-from array import array
 from numbers import Integral
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
 from fastgen.explain import explain
-from fastgen.kernels.logits cimport FG_LANES, kernels_in_use, no_candidates, nonfinite
+from fastgen.history cimport History
+from fastgen.kernels.logits cimport kernels_in_use, no_candidates, nonfinite
 from fastgen.kernels.rows cimport Words, borrow, borrow_words, is_remote
 from fastgen.logprobs import TokenLogprobs
 from fastgen.params import SamplingParams
 from fastgen.plan import compile_plan
+from fastgen.workspace cimport Workspace, taken
 
 cdef extern from "base/fpenv.h" nogil:
     ctypedef unsigned long long fg_fpenv
@@ -31,19 +31,8 @@ cdef extern from "base/fpenv.h" nogil:
 cdef extern from "kernels/logits.h" nogil:
     size_t fg_block_count(size_t count)
 
-cdef extern from "sampler/edits.h" nogil:
-    void fg_edits_clear(fg_edit *slots, size_t capacity)
-    void fg_edits_move(fg_edits *edits, fg_edit *slots, size_t capacity)
-    fg_edit *fg_edits_at(fg_edits *edits, int32_t id)
-
-cdef extern from "sampler/history.h" nogil:
-    void fg_history_append(fg_history *history, fg_edits *edits, int32_t token, int is_prompt)
-    void fg_history_index(fg_history *history)
-    void fg_history_step(fg_history *history, fg_edits *edits)
-
 cdef extern from "sampler.h" nogil:
-    enum: FG_LIST_GROUPS, FG_LIST_MOST, FG_LOGPROBS_ALL
-    size_t fg_list_capacity(size_t k)
+    enum: FG_LIST_MOST, FG_LOGPROBS_ALL
     void fg_mt19937_seed(fg_mt19937 *generator, uint32_t seed)
     fg_fault fg_sampler_choose(fg_sampler *sampler, fg_workspace *work, const fg_row *row, size_t *token,
                                fg_report *report)
@@ -76,81 +65,6 @@ cdef object integer(str name, object value, object low, object high):
         raise InvalidParameterError("an argument must be an integer in [low, high)", argument=name, value=value,
                                     low=low, high=high)
     return int(value)
-
-
-cdef void *taken(void *memory) except NULL:
-    if memory == NULL:
-        raise MemoryError
-    return memory
-
-
-@cython.final
-cdef class Workspace:
-    def __dealloc__(self):
-        self.release()
-
-    @property
-    def nbytes(self):
-        """Bytes that are taken for rows of the present length."""
-        cdef size_t blocks = fg_block_count(self.c.capacity), room = self.c.list.capacity + FG_LANES
-        if self.c.capacity == 0:
-            return 0
-        return (blocks * (FG_LANES * 4 + 16) + (blocks + 1) * 4 + (self.c.capacity + 31) // 32 * 4
-                + room * (4 + 4 + 4 + 4 + 8 + 8) + FG_LIST_GROUPS * 4
-                + (self.c.capacity * 4 if self.c.cleansed != NULL else 0)
-                + (room * 16 if self.c.candidates != NULL else 0))
-
-    cdef void release(self) noexcept:
-        PyMem_Free(self.c.lane_maxima)
-        PyMem_Free(self.c.block_mass)
-        PyMem_Free(self.c.other_mass)
-        PyMem_Free(self.c.mask)
-        PyMem_Free(self.c.patch_starts)
-        PyMem_Free(self.c.cleansed)
-        PyMem_Free(self.c.candidates)
-        PyMem_Free(self.c.list.scores)
-        PyMem_Free(self.c.list.ids)
-        PyMem_Free(self.c.list.order)
-        PyMem_Free(self.c.list.weights)
-        PyMem_Free(self.c.list.keys)
-        PyMem_Free(self.c.list.other_keys)
-        PyMem_Free(self.c.list.groups)
-        memset(&self.c, 0, sizeof(self.c))
-
-    cdef int reserve(self, size_t count, size_t k, bint cleansed, bint candidates) except -1:
-        """Have room for rows of `count` scores and lists of k; after a failure there is none, and it can try again."""
-        cdef size_t room = fg_list_capacity(k)
-        cdef size_t blocks
-        if (count <= self.c.capacity and room <= self.c.list.capacity and (not cleansed or self.c.cleansed != NULL)
-                and (not candidates or self.c.candidates != NULL)):
-            return 0
-        count, room = max(count, self.c.capacity), max(room, self.c.list.capacity)
-        cleansed = cleansed or self.c.cleansed != NULL
-        candidates = candidates or self.c.candidates != NULL
-        blocks = fg_block_count(count)
-        self.release()
-        try:
-            self.c.lane_maxima = <float *>taken(PyMem_Malloc(blocks * FG_LANES * sizeof(float)))
-            self.c.block_mass = <double *>taken(PyMem_Malloc(blocks * sizeof(double)))
-            self.c.other_mass = <double *>taken(PyMem_Malloc(blocks * sizeof(double)))
-            self.c.mask = <uint32_t *>taken(PyMem_Malloc((count + 31) // 32 * sizeof(uint32_t)))
-            self.c.patch_starts = <uint32_t *>taken(PyMem_Malloc((blocks + 1) * sizeof(uint32_t)))
-            if cleansed:
-                self.c.cleansed = <float *>taken(PyMem_Malloc(count * sizeof(float)))
-            if candidates:
-                self.c.candidates = <fg_candidate *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(fg_candidate)))
-            self.c.list.scores = <float *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(float)))
-            self.c.list.ids = <uint32_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t)))
-            self.c.list.order = <uint32_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint32_t)))
-            self.c.list.weights = <float *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(float)))
-            self.c.list.keys = <uint64_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint64_t)))
-            self.c.list.other_keys = <uint64_t *>taken(PyMem_Malloc((room + FG_LANES) * sizeof(uint64_t)))
-            self.c.list.groups = <float *>taken(PyMem_Malloc(FG_LIST_GROUPS * sizeof(float)))
-        except MemoryError:
-            self.release()
-            raise
-        self.c.capacity, self.c.list.capacity = count, room
-        return 0
 
 
 @cython.final
@@ -201,24 +115,16 @@ cdef class Sampler:
             self.c.seed &= 0xFFFFFFFF       # as many bits as its generator takes
         self._choice = integer("choice", choice, 0, 1 << 32)
         self.workspace = Workspace() if workspace is None else workspace
-        self.kept = []
         self.set_plan()
-        self.set_edits(tuple(eos_ids))
+        self.history = History(params, self.plan, tuple(eos_ids))
+        self.c.edits = &self.history.edits
         if vocab_size is not None:
             self.enter(vocab_size)
             self.leave()
 
     def __dealloc__(self):
-        PyMem_Free(self.c.edits.slots)
-        PyMem_Free(self.c.patch_ids)
-        PyMem_Free(self.c.patch_floats)
         PyMem_Free(<void *>self.c.allowed)
         PyMem_Free(self.c.generators)
-        PyMem_Free(self.history.tokens)
-        PyMem_Free(self.history.ngrams.heads)
-        PyMem_Free(self.history.ngrams.links)
-        PyMem_Free(self.history.repeats.heads)
-        PyMem_Free(self.history.repeats.links)
         PyMem_Free(self.reports)
         PyMem_Free(self.report_ids)
         PyMem_Free(self.report_values)
@@ -249,128 +155,6 @@ cdef class Sampler:
             self.c.generators = <fg_replay *>taken(PyMem_Malloc(sizeof(fg_replay)))
             fg_mt19937_seed(&self.c.generators.token, <uint32_t>self.c.seed)
             fg_mt19937_seed(&self.c.generators.xtc, <uint32_t>self.c.seed)
-        return 0
-
-    cdef int set_edits(self, tuple eos_ids) except -1:
-        """Enter what is known of single tokens from the start: biases and bans; prepare the history."""
-        cdef fg_history *history = &self.history
-        params, plan = self.params, self.plan
-        for name, value in (("bad_words", params.bad_words), ("dry_sequence_breakers", params.dry_sequence_breakers)):
-            if any(isinstance(one, str) for one in value or ()):
-                raise InvalidParameterError("texts need a tokenizer", parameter=name,
-                                            hint="give token ids, or use a Generator")
-        self.c.edits.repetition = params.repetition_penalty
-        self.c.edits.presence, self.c.edits.frequency = params.presence_penalty, params.frequency_penalty
-        ends = tuple([*(() if params.ignore_eos else eos_ids), *params.stop_token_ids])
-        banned = [*params.suppress_tokens, *(word[0] for word in params.bad_words if len(word) == 1)]
-        if params.ban_eos:
-            banned += eos_ids
-        self.records = plan.uses_history or params.min_tokens > 0
-        history.repetition_window, history.frequency_window = plan.repetition_window, plan.frequency_window
-        history.repetition_counts_prompt = plan.repetition_counts_prompt
-        history.frequency_counts_prompt = plan.frequency_counts_prompt
-        history.min_tokens = params.min_tokens
-        self.set_sequences(&history.ends, [(token,) for token in ends] if params.min_tokens else [])
-        self.set_sequences(&history.bad_words, [word for word in params.bad_words if len(word) > 1])
-        if params.dry_multiplier > 0 and params.dry_penalty_last_n != 0:
-            history.dry_multiplier, history.dry_base = params.dry_multiplier, params.dry_base
-            history.dry_window = params.dry_penalty_last_n
-            history.repeats.size = params.dry_allowed_length
-            self.set_sequences(&history.breakers, list(params.dry_sequence_breakers or ()))
-        if params.no_repeat_ngram_size:
-            history.ngrams.size = params.no_repeat_ngram_size - 1
-        if plan.has_penalties:
-            self.c.edits.raises = (params.repetition_penalty < 1 or params.presence_penalty < 0
-                                   or params.frequency_penalty < 0)
-        biases = dict(params.logit_bias or ())
-        for token in banned:
-            biases[token] = -INFINITY
-        late = {*(word[-1] for word in params.bad_words), *(ends if params.min_tokens else ())}
-        self.reserve_edits(len(biases) + len(late))
-        for token, bias in biases.items():
-            fg_edits_at(&self.c.edits, token).bias = bias
-            if bias > 0:
-                self.c.edits.raises = True
-        for token in late:
-            fg_edits_at(&self.c.edits, token)
-        return 0
-
-    cdef int set_sequences(self, fg_sequences *sequences, list tokens) except -1:
-        ids, starts = array("i"), array("I", [0])
-        cdef int[::1] ids_view
-        cdef unsigned int[::1] starts_view
-        for one in tokens:
-            ids.extend(one)
-            starts.append(len(ids))
-        self.kept += [ids, starts]
-        sequences.count = len(tokens)
-        if len(tokens):
-            ids_view, starts_view = ids, starts
-            sequences.ids, sequences.starts = <const int32_t *>&ids_view[0], <const uint32_t *>&starts_view[0]
-        return 0
-
-    cdef int reserve_edits(self, size_t more) except -1:
-        """Have room for entries of `more` tokens; the table stays at most half full."""
-        cdef size_t capacity = max(self.c.edits.capacity, <size_t>16)
-        cdef fg_edit *slots
-        cdef uint32_t *ids
-        cdef float *floats
-        if more == 0 or 2 * (self.c.edits.used + more) <= self.c.edits.capacity:
-            return 0
-        while capacity < 2 * (self.c.edits.used + more):
-            capacity *= 2
-        ids = <uint32_t *>PyMem_Malloc(capacity // 2 * sizeof(uint32_t))
-        floats = <float *>PyMem_Malloc(2 * capacity * sizeof(float))
-        slots = <fg_edit *>PyMem_Malloc(capacity * sizeof(fg_edit))
-        if ids == NULL or floats == NULL or slots == NULL:
-            PyMem_Free(ids)
-            PyMem_Free(floats)
-            PyMem_Free(slots)
-            raise MemoryError
-        fg_edits_clear(slots, capacity)
-        old = <size_t>self.c.edits.slots
-        fg_edits_move(&self.c.edits, slots, capacity)
-        PyMem_Free(<void *><size_t>old)
-        PyMem_Free(self.c.patch_ids)
-        PyMem_Free(self.c.patch_floats)
-        self.c.patch_ids, self.c.patch_floats = ids, floats
-        return 0
-
-    cdef int reserve_history(self, size_t more) except -1:
-        cdef fg_history *history = &self.history
-        cdef size_t capacity = max(history.capacity, <size_t>64), index
-        cdef fg_ngrams *ngrams
-        cdef bint grown = False
-        cdef void *memory
-        if history.length + more > history.capacity:
-            while capacity < history.length + more:
-                capacity *= 2
-            if capacity > 1 << 31:
-                raise InvalidParameterError("the history is too long", tokens=history.length + more)
-            memory = PyMem_Realloc(history.tokens, capacity * sizeof(int32_t))
-            history.tokens = <int32_t *>taken(memory)
-            history.capacity = capacity
-        for index in range(2):
-            ngrams = &history.ngrams if index == 0 else &history.repeats
-            active = self.params.no_repeat_ngram_size > 0 if index == 0 else history.dry_multiplier > 0
-            if active and ngrams.heads_count < history.capacity:
-                memory = taken(PyMem_Calloc(history.capacity, sizeof(uint32_t)))
-                PyMem_Free(ngrams.heads)
-                ngrams.heads, ngrams.heads_count = <uint32_t *>memory, <uint32_t>history.capacity
-                memory = PyMem_Calloc(history.capacity, sizeof(uint32_t))
-                PyMem_Free(ngrams.links)
-                ngrams.links = <uint32_t *>memory
-                grown = True
-                if memory == NULL:
-                    PyMem_Free(ngrams.heads)
-                    ngrams.heads, ngrams.heads_count = NULL, 0
-                    raise MemoryError
-        if grown:
-            for index in range(2):
-                ngrams = &history.ngrams if index == 0 else &history.repeats
-                if ngrams.heads != NULL:
-                    memset(ngrams.heads, 0, ngrams.heads_count * sizeof(uint32_t))
-            fg_history_index(history)
         return 0
 
     cdef int check_ids(self, size_t count) except -1:
@@ -485,36 +269,13 @@ cdef class Sampler:
         InvalidParameterError
             Not token ids; ids not below `vocab_size` (``token_out_of_range``); prompt tokens behind outputs. Nothing is
             added then.
+        FastgenError
+            ``concurrent_use``: another thread is inside this sampler.
         """
-        cdef bint is_prompt = self._position == 0 if prompt is None else prompt
-        cdef int32_t token
-        if isinstance(token_ids, Integral):
-            token_ids = (token_ids,)
-        tokens = token_ids.tolist() if hasattr(token_ids, "tolist") else list(token_ids)
-        limit = 0x7FFFFFFF if self.vocab_size is None else self.vocab_size
-        for token_id in tokens:
-            if isinstance(token_id, bool) or not isinstance(token_id, Integral):
-                raise InvalidParameterError("a token id must be an integer", type=type(token_id).__name__)
-            if not 0 <= token_id < limit:
-                raise InvalidParameterError("a token id is outside the vocabulary", code="token_out_of_range",
-                                            token=token_id, vocab_size=self.vocab_size)
-        if is_prompt and self.history.length > self.history.prompt:
-            raise InvalidParameterError("the prompt comes before all outputs")
-        if not self.records:
-            return
         if self.busy:
             raise FastgenError("two threads use one sampler at a time", code="concurrent_use",
                                hint="give each thread a sampler of its own")
-        self.reserve_history(len(tokens))
-        self.reserve_edits(len(tokens))
-        for token_id in tokens:
-            token = token_id
-            fg_history_append(&self.history, &self.c.edits, token, is_prompt)
-
-    cdef void next_step(self) noexcept nogil:
-        """Set the edits of this step; the same for all rows of a batch."""
-        if self.records:
-            fg_history_step(&self.history, &self.c.edits)
+        self.history.observe(token_ids, self._position == 0 if prompt is None else prompt, self.vocab_size)
 
     cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
                          uint32_t choice, size_t *token, fg_report *report) noexcept nogil:
@@ -563,12 +324,12 @@ cdef class Sampler:
     @property
     def _edits(self):
         """How many tokens have an entry of their own: no others get another score than the model's."""
-        return self.c.edits.used
+        return self.history.edits.used
 
     @property
     def _raises(self):
         """Whether an edit may raise a score."""
-        return self.c.edits.raises != 0
+        return self.history.edits.raises != 0
 
     def _sample(self, logits, out, mask, double total, const double[::1] totals=None):
         """Choose tokens; `total`, or `totals` with one for each row of a batch, is `fg_row.total`."""
@@ -623,7 +384,7 @@ cdef class Sampler:
         cdef fg_fpenv mode
         with nogil:
             mode = fg_fpenv_enter()
-            self.next_step()
+            self.history.step()
             fault = self.choose(self.workspace, rows, 0, mask, self._choice, &token, self.reports)
             fg_fpenv_leave(mode)
         self._position += 1
@@ -642,7 +403,7 @@ cdef class Sampler:
         tokens, out = tokens_for(rows.rows, out)
         with nogil:
             mode = fg_fpenv_enter()
-            self.next_step()
+            self.history.step()
             for row in range(rows.rows):
                 if has_totals:
                     self.total = totals[row]
@@ -714,7 +475,7 @@ cdef class Sampler:
         one.choice, one.position, one.total = self._choice, self._position, 0.0
         with nogil:
             mode = fg_fpenv_enter()
-            self.next_step()
+            self.history.step()
             fault = fg_sampler_distribution(&self.c, &self.workspace.c, &one, &probabilities[0])
             fg_fpenv_leave(mode)
         self.leave()

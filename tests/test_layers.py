@@ -35,6 +35,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "plan",
         "explain",
         "logprobs",
+        "history",
+        "workspace",
         "sampler",
         "batch",
         "closed",
@@ -181,11 +183,11 @@ C_SOURCES = sorted((*CSRC.rglob("*.c"), *CSRC.rglob("*.h")))
 
 
 def c_noun(path: str) -> tuple[int, str]:
-    """Return floor and family of a file: base, cpu, kernels, whose families do not know each other, sampler."""
+    """Return floor and family: base, cpu, then kernels and history, which do not know each other, then sampler."""
     parts = Path(path).with_suffix("").parts
     if parts[0] in ("base", "cpu", "sampler"):
         return {"base": 0, "cpu": 1, "sampler": 3}[parts[0]], parts[0]
-    return 2, "/".join(parts[:2])
+    return 2, "history" if parts[0] == "history" else "/".join(parts[:2])
 
 
 @pytest.mark.skipif(not CSRC.exists(), reason="the C sources are not beside the package")

@@ -8,7 +8,7 @@
 #define FG_SAMPLER_VIEW_H
 
 #include "kernels/logits.h"
-#include "sampler/edits.h"
+#include "history/edits.h"
 
 /** How often a row was read, in blocks of 256 scores, by what for; a whole row is fg_block_count() blocks. */
 typedef struct fg_passes {

@@ -4,7 +4,7 @@
 #define FG_SAMPLER_CASES_H
 
 #include "sampler.h"
-#include "sampler/history.h"
+#include "history.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,6 +24,7 @@ typedef struct test_case {
     char *room; /* of the row, which starts at an odd place */
     fg_row row;
     fg_sampler sampler;
+    fg_edits edits;
     fg_replay generators;
     uint32_t *mask, *allowed;
     float *biases; /* [count] */
@@ -37,7 +38,7 @@ static void describe(test_case const *one) {
     fg_plan const *const plan = &one->plan;
     printf("  %zu scores of dtype %d, greedy %d, replay %d, mask_nan %d, masks %d%d, %zu edits, history %zu\n",
            one->count, one->dtype, plan->greedy, plan->replay, plan->mask_nan, one->mask != NULL, one->allowed != NULL,
-           one->sampler.edits.used, one->history.length);
+           one->edits.used, one->history.length);
     printf("  logprobs %d in mode %d, entropy %d\n", plan->logprobs, plan->mode, plan->entropy);
     for (int i = 0; i < plan->count; i++)
         printf("  kind %d, flags %d: %.17g %.17g %.17g\n", plan->ops[i].kind, plan->ops[i].flags, plan->ops[i].a,
@@ -241,17 +242,16 @@ static void make_plan(test_case *one) {
 /* Edits and history. */
 
 /** As the caller must: at most half full. */
-static void reserve_edits(fg_sampler *sampler, size_t more) {
-    fg_edits *const edits = &sampler->edits;
+static void reserve_edits(fg_edits *edits, size_t more) {
     size_t capacity = edits->capacity > 16 ? edits->capacity : 16;
     if (!more || 2 * (edits->used + more) <= edits->capacity) return;
     while (capacity < 2 * (edits->used + more)) capacity *= 2;
     fg_edit *const slots = heap(capacity * sizeof *slots), *const old = edits->slots;
     fg_edits_clear(slots, capacity);
     fg_edits_move(edits, slots, capacity);
-    free(old), free(sampler->patch_ids), free(sampler->patch_floats);
-    sampler->patch_ids = heap(capacity / 2 * sizeof *sampler->patch_ids);
-    sampler->patch_floats = heap(2 * capacity * sizeof *sampler->patch_floats);
+    free(old), free(edits->patch_ids), free(edits->patch_floats);
+    edits->patch_ids = heap(capacity / 2 * sizeof *edits->patch_ids);
+    edits->patch_floats = heap(2 * capacity * sizeof *edits->patch_floats);
 }
 
 static int32_t random_token(size_t count) {
@@ -271,6 +271,25 @@ static fg_sequences random_sequences(sequences *room, size_t count, uint32_t sho
     return (fg_sequences){room->ids, room->starts, wanted};
 }
 
+/** As the history wants its breakers. */
+static fg_sequences by_last_token(fg_sequences const *from, sequences *room) {
+    int taken[MOST_SEQUENCES] = {0};
+    uint32_t end = 0;
+    room->starts[0] = 0;
+    for (size_t done = 0; done < from->count; done++) {
+        size_t lowest = from->count;
+        for (size_t i = 0; i < from->count; i++)
+            if (!taken[i] && (lowest == from->count ||
+                              from->ids[from->starts[i + 1] - 1] < from->ids[from->starts[lowest + 1] - 1]))
+                lowest = i;
+        taken[lowest] = 1;
+        for (uint32_t place = from->starts[lowest]; place < from->starts[lowest + 1]; place++)
+            room->ids[end++] = from->ids[place];
+        room->starts[done + 1] = end;
+    }
+    return (fg_sequences){room->ids, room->starts, from->count};
+}
+
 static void reserve_ngrams(fg_ngrams *ngrams, size_t capacity) {
     ngrams->heads = calloc(capacity, sizeof *ngrams->heads), ngrams->links = calloc(capacity, sizeof *ngrams->links);
     CHECK(ngrams->heads && ngrams->links);
@@ -278,7 +297,7 @@ static void reserve_ngrams(fg_ngrams *ngrams, size_t capacity) {
 }
 
 static void make_edits(test_case *one) {
-    fg_edits *const edits = &one->sampler.edits;
+    fg_edits *const edits = &one->edits;
     size_t const count = one->count;
     one->biases = calloc(count, sizeof *one->biases);
     CHECK(one->biases);
@@ -286,7 +305,7 @@ static void make_edits(test_case *one) {
     if (one_in(2)) return;
     uint32_t const kind = pick(8);
     size_t const most = kind < 3 ? 0 : kind < 6 ? 1 + pick(40) : kind == 6 ? count : 1 + pick(65536) % count;
-    reserve_edits(&one->sampler, most);
+    reserve_edits(edits, most);
     for (size_t i = 0; i < most; i++) {
         size_t const id = kind == 6 ? i : random_below((uint32_t)count);
         uint32_t const how = random_below(8);
@@ -316,7 +335,11 @@ static void make_edits(test_case *one) {
         history->dry_window = one_in(2) ? -1 : 1 + (int64_t)pick(100);
         history->repeats.size = 1 + pick(4);
         reserve_ngrams(&history->repeats, history->capacity);
-        if (one_in(2)) history->breakers = random_sequences(&one->breakers, count, 1, 2);
+        if (one_in(2)) {
+            sequences unsorted;
+            fg_sequences const breakers = random_sequences(&unsorted, count, 1, 2);
+            history->breakers = by_last_token(&breakers, &one->breakers);
+        }
     }
     if (one_in(2)) {
         history->ngrams.size = pick(4);
@@ -324,11 +347,11 @@ static void make_edits(test_case *one) {
     }
     if (one_in(2)) history->bad_words = random_sequences(&one->bad_words, count, 2, MOST_TOKENS);
     if (one_in(2)) history->ends = random_sequences(&one->ends, count, 1, 1), history->min_tokens = pick(80);
-    reserve_edits(&one->sampler, 2 * MOST_SEQUENCES);
+    reserve_edits(edits, 2 * MOST_SEQUENCES);
     for (size_t i = 0; i < history->bad_words.count; i++)
         fg_edits_at(edits, history->bad_words.ids[history->bad_words.starts[i + 1] - 1]);
     for (size_t i = 0; i < history->ends.count; i++) fg_edits_at(edits, history->ends.ids[i]);
-    reserve_edits(&one->sampler, prompt + outputs);
+    reserve_edits(edits, prompt + outputs);
     for (uint32_t i = 0; i < prompt + outputs; i++)
         fg_history_append(history, edits, random_token(count), i < prompt);
     if (one_in(2)) { /* as when the arrays have grown */
@@ -372,6 +395,7 @@ static test_case *make_case(uint8_t const *bytes, size_t length, size_t most) {
     if (one_in(4)) one->row.mask = one->mask = random_mask(one->count);
     if (one_in(6)) one->sampler.allowed = one->allowed = random_mask(one->count);
     make_edits(one);
+    one->sampler.edits = &one->edits;
     one->sampler.plan = one->plan;
     one->sampler.seed = (uint64_t)next_random() << 32 | next_random();
     if (one->plan.count) one->sampler.mu = 2.0 * one->plan.ops[one->plan.count - 1].a;
@@ -387,7 +411,7 @@ static test_case *make_case(uint8_t const *bytes, size_t length, size_t most) {
 static void free_case(test_case *one) {
     current = NULL;
     free(one->room), free(one->mask), free(one->allowed), free(one->biases);
-    free(one->sampler.edits.slots), free(one->sampler.patch_ids), free(one->sampler.patch_floats);
+    free(one->edits.slots), free(one->edits.patch_ids), free(one->edits.patch_floats);
     free(one->history.tokens), free(one->history.ngrams.heads), free(one->history.ngrams.links);
     free(one->history.repeats.heads), free(one->history.repeats.links);
     free(one);

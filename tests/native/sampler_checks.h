@@ -130,7 +130,7 @@ static void check_report(test_case const *one, outcome const *out) {
 
 /** The table of edits, after all that the history did to it, makes the scores that the definitions ask for. */
 static void check_edits(test_case const *one, float const *scores) {
-    fg_edits const *const edits = &one->sampler.edits;
+    fg_edits const *const edits = &one->edits;
     for (size_t id = 0; id < one->count; id++) {
         fg_edit const *const edit = fg_edits_find(edits, (int32_t)id);
         float const score = fg_load_score(one->row.data, id, one->dtype);

@@ -70,7 +70,7 @@ static void expect_once(test_case const *one, float *once) {
 /** Scores after mask and edits; -inf for what is barred. Returns what the row leads to. */
 static fg_fault expect_scores(test_case const *one, float *scores) {
     fg_history const *const history = &one->history;
-    fg_edits const *const edits = &one->sampler.edits;
+    fg_edits const *const edits = &one->edits;
     size_t const length = history->length;
     float *const once = heap(one->count * sizeof *once);
     uint32_t *const repeats = calloc(one->count, sizeof *repeats), *const uses = calloc(one->count, sizeof *uses);

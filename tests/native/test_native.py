@@ -32,7 +32,7 @@ def compiled(harness: Path, program: Path, *command: str) -> Path:
     kernels = CSRC / "kernels" / ("logits" if sampler else harness.stem)
     sources = [harness, CSRC / "cpu.c", kernels.with_suffix(".c"), *sorted(kernels.glob("*.c"))]
     if sampler:
-        sources += [CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
+        sources += [CSRC / "history.c", CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
     done = subprocess.run(
         [*command, *FLAGS, *map(str, sources), "-o", str(program), "-lm"], capture_output=True, text=True, check=False
     )

@@ -1,9 +1,9 @@
 /** The tokens of a sequence, prompt first, and what follows from them for the next one: counts for the penalties, and
  * tokens that would repeat an n-gram, continue a loop or complete a forbidden word. */
-#ifndef FG_SAMPLER_HISTORY_H
-#define FG_SAMPLER_HISTORY_H
+#ifndef FG_HISTORY_H
+#define FG_HISTORY_H
 
-#include "sampler/edits.h"
+#include "history/edits.h"
 
 /** Sequence i is ids[starts[i]] up to ids[starts[i + 1]]; none is empty. */
 typedef struct fg_sequences {
@@ -31,7 +31,7 @@ typedef struct fg_history {
     fg_ngrams repeats; /* of dry_allowed_length tokens */
     double dry_multiplier, dry_base;
     int64_t dry_window;
-    fg_sequences breakers;
+    fg_sequences breakers; /* in the order of their last tokens */
     size_t unbroken; /* tokens since the last breaker ended */
 
     fg_sequences bad_words; /* of at least two tokens */

@@ -1,4 +1,4 @@
-#include "sampler/history.h"
+#include "history.h"
 
 static size_t bucket_of(fg_ngrams const *ngrams, int32_t const *tokens) {
     uint64_t hash = 0xCBF29CE484222325u;
@@ -25,6 +25,25 @@ static int ends_with(fg_history const *history, int32_t const *ids, size_t count
            memcmp(history->tokens + (history->length - count), ids, count * sizeof *ids) == 0;
 }
 
+static size_t length_of(fg_sequences const *sequences, size_t i) {
+    return sequences->starts[i + 1] - sequences->starts[i];
+}
+
+static int32_t last_of(fg_sequences const *sequences, size_t i) { return sequences->ids[sequences->starts[i + 1] - 1]; }
+
+/** The first sequence that ends in a token, of sequences in the order of their last tokens. */
+static size_t first_ending_in(fg_sequences const *sequences, int32_t token) {
+    size_t low = 0, high = sequences->count;
+    while (low < high) {
+        size_t const middle = (low + high) / 2;
+        if (last_of(sequences, middle) < token)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static int is_counted(fg_history const *history, size_t position, int prompt_too) {
     return prompt_too || position >= history->prompt;
 }
@@ -37,11 +56,9 @@ void fg_history_append(fg_history *history, fg_edits *edits, int32_t token, int 
     add(&history->repeats, history->tokens, position);
 
     history->unbroken++;
-    for (size_t i = 0; i < history->breakers.count; i++) {
-        uint32_t const start = history->breakers.starts[i];
-        if (ends_with(history, history->breakers.ids + start, history->breakers.starts[i + 1] - start))
-            history->unbroken = 0;
-    }
+    fg_sequences const *const breakers = &history->breakers;
+    for (size_t i = first_ending_in(breakers, token); i < breakers->count && last_of(breakers, i) == token; i++)
+        if (ends_with(history, breakers->ids + breakers->starts[i], length_of(breakers, i))) history->unbroken = 0;
 
     fg_edit *const edit = fg_edits_at(edits, token);
     edit->repeats += (uint32_t)is_counted(history, position, history->repetition_counts_prompt);
@@ -74,10 +91,9 @@ static void ban_ngrams(fg_history const *history, fg_edits *edits) {
 }
 
 static int breaks(fg_history const *history, int32_t token) {
-    for (size_t i = 0; i < history->breakers.count; i++) {
-        uint32_t const start = history->breakers.starts[i];
-        if (history->breakers.starts[i + 1] - start == 1 && history->breakers.ids[start] == token) return 1;
-    }
+    fg_sequences const *const breakers = &history->breakers;
+    for (size_t i = first_ending_in(breakers, token); i < breakers->count && last_of(breakers, i) == token; i++)
+        if (length_of(breakers, i) == 1) return 1;
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /** What is done to single scores before sampling: biases, bans, penalties. One table entry for each token that anything
  * is known of, found by hashing; scores that have no entry are as the model gave them. */
-#ifndef FG_SAMPLER_EDITS_H
-#define FG_SAMPLER_EDITS_H
+#ifndef FG_HISTORY_EDITS_H
+#define FG_HISTORY_EDITS_H
 
 #include "base/base.h"
 
@@ -22,6 +22,9 @@ typedef struct fg_edits {
     uint32_t step;
     float repetition, presence, frequency;
     int raises; /* some edit may raise a score */
+    /* room for a row's edited scores in order (sampler/view.h): [capacity / 2], and four times as many floats */
+    uint32_t *patch_ids;
+    float *patch_floats;
 } fg_edits;
 
 FG_INLINE size_t fg_edits_slot(fg_edits const *edits, int32_t id) {
