@@ -16,7 +16,8 @@ from fastgen.batch import SamplerBatch
 from fastgen.devices import sample_rows
 from fastgen.errors import InvalidParameterError, LogitsError, missing_dependency
 from fastgen.params import SamplingParams
-from fastgen.sampler import Sampler, Workspace
+from fastgen.sampler import Sampler
+from fastgen.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
