@@ -3,6 +3,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
+from os import getpid
 
 cimport cython
 from libc.stdint cimport int32_t
@@ -53,6 +54,7 @@ cdef class SamplerBatch:
     cdef readonly int threads
     cdef list workspaces
     cdef object pool
+    cdef object pool_of             # the process whose threads these are
     cdef bint busy
 
     def __cinit__(self, samplers, *, threads=1):
@@ -168,8 +170,9 @@ cdef class SamplerBatch:
 
     cdef int run(self, Rows rows, Words words, int32_t[::1] tokens, size_t workers) except -1:
         """Give each worker an equal stretch of rows; the calling thread is one of them."""
-        if workers > 1 and self.pool is None:
+        if workers > 1 and (self.pool is None or self.pool_of != getpid()):     # a fork leaves the threads behind
             self.pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="fastgen-sampler")
+            self.pool_of = getpid()
         bounds = [rows.rows * worker // workers for worker in range(workers + 1)]
         others = [self.pool.submit(self.work, rows, words, tokens, bounds[i], bounds[i + 1], i)
                   for i in range(1, workers)]

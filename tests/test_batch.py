@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -131,6 +132,23 @@ def test_samplers_only_and_each_once() -> None:
         SamplerBatch([one, one])
     with pytest.raises(InvalidParameterError, match="made of samplers"):
         SamplerBatch([one, None])  # type: ignore[list-item]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_fork_gets_threads_of_its_own() -> None:
+    given = np.zeros((16, 80_000), np.float32)
+    with SamplerBatch([Sampler(SamplingParams(seed=i)) for i in range(16)], threads=2) as batch:
+        batch.sample(given)
+        expected = [Sampler(SamplingParams(seed=i)) for i in range(16)]
+        for one in expected:
+            one.position = 1
+        wanted = [one.sample(given[0]) for one in expected]
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if batch.sample(given).tolist() == wanted else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert batch.sample(given).tolist() == wanted
 
 
 def test_a_second_thread_is_refused() -> None:

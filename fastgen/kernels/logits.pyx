@@ -211,6 +211,31 @@ cdef double check_temperature(object temperature) except -1.0:
     return temperature
 
 
+cdef double sums_of(object logits, object temperature, double *bits) except -1.0:
+    """Return the sum of the weights of a row, and in `bits` (may be NULL) that of weight times surprise."""
+    cdef Rows rows = borrow_row(logits)
+    cdef Scratch scratch = Scratch(rows.count)
+    cdef fg_domain domain
+    cdef double total = 0.0, scale_by = check_temperature(temperature)
+    cdef float largest
+    cdef fg_fpenv mode
+    with nogil:
+        mode = fg_fpenv_enter()
+        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
+        if -INFINITY < largest < INFINITY:
+            domain = fg_whole_row(largest, scale_by, rows.count)
+            if bits == NULL:
+                total = mass(rows.dtype, rows.data, rows.count, scratch.lane_maxima, &domain, scratch.block_mass)
+            else:
+                total = surprisal(rows.dtype, rows.data, rows.count, scratch.lane_maxima, &domain, scratch.block_mass,
+                                  bits)
+        fg_fpenv_leave(mode)
+    check_finite(rows, largest)
+    if largest == -INFINITY:
+        raise no_candidates({})
+    return total
+
+
 def exp_sum(logits, temperature=1.0):
     """Return the sum over the row of exp((logit - max) / temperature), the denominator of a softmax.
 
@@ -229,24 +254,7 @@ def exp_sum(logits, temperature=1.0):
     InvalidParameterError
         If the temperature is out of its range.
     """
-    cdef Rows rows = borrow_row(logits)
-    cdef Scratch scratch = Scratch(rows.count)
-    cdef fg_domain domain
-    cdef double total, scale_by = check_temperature(temperature)
-    cdef float largest
-    cdef fg_fpenv mode
-    with nogil:
-        mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
-        total = -1.0
-        if -INFINITY < largest < INFINITY:
-            domain = fg_whole_row(largest, scale_by, rows.count)
-            total = mass(rows.dtype, rows.data, rows.count, scratch.lane_maxima, &domain, scratch.block_mass)
-        fg_fpenv_leave(mode)
-    check_finite(rows, largest)
-    if total < 0.0:
-        raise no_candidates({})
-    return total
+    return sums_of(logits, temperature, NULL)
 
 
 def entropy(logits, temperature=1.0):
@@ -267,25 +275,10 @@ def entropy(logits, temperature=1.0):
     InvalidParameterError
         If the temperature is out of its range.
     """
-    cdef Rows rows = borrow_row(logits)
-    cdef Scratch scratch = Scratch(rows.count)
-    cdef fg_domain domain
-    cdef double total, bits, nats = 0.0, scale_by = check_temperature(temperature)
-    cdef float largest
-    cdef fg_fpenv mode
-    with nogil:
-        mode = fg_fpenv_enter()
-        largest = scan(rows.dtype, rows.data, rows.count, NULL, scratch.lane_maxima)
-        total = -1.0
-        if -INFINITY < largest < INFINITY:
-            domain = fg_whole_row(largest, scale_by, rows.count)
-            total = surprisal(rows.dtype, rows.data, rows.count, scratch.lane_maxima, &domain, scratch.block_mass,
-                              &bits)
-            nats = log(total) + bits / total * 0.6931471805599453       # ln 2
-        fg_fpenv_leave(mode)
-    check_finite(rows, largest)
-    if total < 0.0:
-        raise no_candidates({})
+    cdef double bits, nats, total = sums_of(logits, temperature, &bits)
+    cdef fg_fpenv mode = fg_fpenv_enter()
+    nats = log(total) + bits / total * 0.6931471805599453       # ln 2
+    fg_fpenv_leave(mode)
     return nats
 
 
