@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int32_t
 
 from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
-from fastgen.kernels.rows cimport Rows, Words, borrow, borrow_words
+from fastgen.kernels.rows cimport Rows, Words, borrow, borrow_words, words_of
 from fastgen.sampler cimport (
     FG_FAULT_NONE, FG_LOGPROBS_NONE, Sampler, batch_error, error_of, fg_fault, report_of, tokens_for,
 )
@@ -197,7 +197,7 @@ cdef class SamplerBatch:
                 mode = fg_fpenv_enter()
                 sampler.history.step()
                 fault = sampler.choose(workspace, rows, row,
-                                       NULL if words is None else words.data + row * words.stride,
+                                       words_of(words, row),
                                        sampler._choice, &token, sampler.reports)
                 fg_fpenv_leave(mode)
             tokens[row] = -<int32_t>fault if fault != FG_FAULT_NONE else <int32_t>token

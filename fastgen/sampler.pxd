@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from fastgen.history cimport History, fg_edits
 from fastgen.kernels.logits cimport fg_logits_kernels
-from fastgen.kernels.rows cimport Rows, fg_dtype
+from fastgen.kernels.rows cimport Rows, Words, fg_dtype
 from fastgen.workspace cimport Workspace, fg_workspace
 
 cdef extern from "sampler.h" nogil:
@@ -72,9 +72,8 @@ cdef class Sampler:
     cdef fg_fault choose(self, Workspace workspace, Rows rows, size_t row, const uint32_t *mask,
                          uint32_t choice, size_t *token, fg_report *report) noexcept nogil
     cdef object sample_rows(self, object logits, object out, object mask, double total, const double[::1] totals)
-    cdef object sample_row(self, Rows rows, const uint32_t *mask)
-    cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
-                             const double[::1] totals)
+    cdef object sample_row(self, Rows rows, Words words)
+    cdef object sample_batch(self, Rows rows, Words words, object out, const double[::1] totals)
     cdef int reserve_reports(self, size_t rows, size_t count) except -1
     cdef int check_ids(self, size_t count) except -1
 

@@ -17,7 +17,7 @@ from fastgen.errors import FastgenError, InvalidParameterError, LogitsError
 from fastgen.explain import explain
 from fastgen.history cimport History
 from fastgen.kernels.logits cimport kernels_in_use, no_candidates, nonfinite
-from fastgen.kernels.rows cimport Words, borrow, borrow_words, is_remote
+from fastgen.kernels.rows cimport Words, borrow, borrow_words, is_remote, words_of
 from fastgen.logprobs import TokenLogprobs
 from fastgen.params import SamplingParams
 from fastgen.plan import compile_plan
@@ -352,9 +352,8 @@ cdef class Sampler:
             if self.c.plan.logprobs != FG_LOGPROBS_NONE or self.c.plan.entropy:
                 self.reserve_reports(rows.rows, rows.count)
             if rows.is_batch:
-                return self.sample_batch(rows, NULL if words is None else words.data,
-                                         0 if words is None else words.stride, out, totals)
-            return self.sample_row(rows, NULL if words is None else words.data)
+                return self.sample_batch(rows, words, out, totals)
+            return self.sample_row(rows, words)
         finally:
             self.leave()
 
@@ -378,22 +377,21 @@ cdef class Sampler:
         self.reported = rows
         return 0
 
-    cdef object sample_row(self, Rows rows, const uint32_t *mask):
+    cdef object sample_row(self, Rows rows, Words words):
         cdef size_t token
         cdef fg_fault fault
         cdef fg_fpenv mode
         with nogil:
             mode = fg_fpenv_enter()
             self.history.step()
-            fault = self.choose(self.workspace, rows, 0, mask, self._choice, &token, self.reports)
+            fault = self.choose(self.workspace, rows, 0, words_of(words, 0), self._choice, &token, self.reports)
             fg_fpenv_leave(mode)
         self._position += 1
         if fault != FG_FAULT_NONE:
             raise error_of(fault, rows, 0, <int64_t>self._position - 1)
         return token
 
-    cdef object sample_batch(self, Rows rows, const uint32_t *mask, size_t mask_stride, object out,
-                             const double[::1] totals):
+    cdef object sample_batch(self, Rows rows, Words words, object out, const double[::1] totals):
         cdef size_t row, token
         cdef int32_t[::1] tokens
         cdef fg_fault fault
@@ -407,9 +405,10 @@ cdef class Sampler:
             for row in range(rows.rows):
                 if has_totals:
                     self.total = totals[row]
-                fault = self.choose(self.workspace, rows, row, NULL if mask == NULL else mask + row * mask_stride,
-                                    self._choice + <uint32_t>row, &token,
-                                    NULL if self.reports == NULL else self.reports + row)
+                fault = self.choose(
+                    self.workspace, rows, row, words_of(words, row), self._choice + <uint32_t>row, &token,
+                    NULL if self.reports == NULL else self.reports + row,
+                )
                 tokens[row] = -<int32_t>fault if fault != FG_FAULT_NONE else <int32_t>token
                 any_fault = any_fault or fault != FG_FAULT_NONE
             fg_fpenv_leave(mode)
@@ -471,7 +470,7 @@ cdef class Sampler:
         self.enter(rows.count)
         self.total = 0.0
         one.kernels, one.data, one.dtype, one.count = kernels_in_use(), rows.data, rows.dtype, rows.count
-        one.mask = NULL if words is None else words.data
+        one.mask = words_of(words, 0)
         one.choice, one.position, one.total = self._choice, self._position, 0.0
         with nogil:
             mode = fg_fpenv_enter()

@@ -21,6 +21,7 @@ PACKAGES: Final = (
     "safetensors",
     "gguf",
     "jinja2",
+    "llguidance",
     "transformers",
     "huggingface_hub",
 )

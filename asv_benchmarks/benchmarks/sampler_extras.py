@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgen import Sampler, SamplerBatch, SamplingParams, cpu
-from fastgen.sampler import Workspace
+from fastgen.workspace import Workspace
 
 from .common import (
     ROWS,

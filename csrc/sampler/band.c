@@ -105,7 +105,7 @@ static size_t block_of(double const *block_mass, size_t blocks, double target, d
 size_t fg_band_locate(fg_view *view, fg_domain const *domain, double const *block_mass, double target) {
     size_t last = 0;
     float weights[FG_BLOCK];
-    double passed, exact = 0.0;
+    double passed = 0.0, exact = 0.0;
     size_t const found = block_of(block_mass, view->blocks, target, &passed);
     fg_block const part = fg_view_block(view, found);
     fg_domain const local = fg_domain_from(*domain, part.start);

@@ -28,6 +28,7 @@ EXTRAS: Final = {  # package: the extra that brings it
     "safetensors": "torch",
     "gguf": "torch",
     "jinja2": "torch",
+    "llguidance": "grammar",
     "transformers": "hf",
     "huggingface_hub": "hf",
 }

@@ -36,3 +36,4 @@ cdef class Words:
 cdef bint is_remote(object logits) except -1
 cdef Rows borrow(object logits)
 cdef Words borrow_words(object mask, size_t words, size_t rows)
+cdef const uint32_t *words_of(Words words, size_t row) noexcept nogil        # NULL for None

@@ -234,3 +234,9 @@ cdef Words borrow_words(object mask, size_t words, size_t rows):
     found.data = <const uint32_t *>found.view.buf
     found.stride = <size_t>found.view.strides[0] // 4 if len(shape) == 2 else 0
     return found
+
+
+cdef const uint32_t *words_of(Words words, size_t row) noexcept nogil:
+    if words is None:
+        return NULL
+    return words.data + row * words.stride
