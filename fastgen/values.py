@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from fastgen.profiles import SAMPLERS
 
-LARGEST: Final = 1 << 31  # of counts and token ids
+LARGEST: Final = 1 << 31  # of counts; token ids are below it: they are int32
 FINITE: Final = sys.float_info.max
 BIAS: Final = 100.0
 
@@ -138,7 +138,7 @@ def text_or_none(value: Any) -> Any:
 
 
 def _token_id(value: Any) -> int:
-    if _is_a(Integral, value) and 0 <= value <= LARGEST:
+    if _is_a(Integral, value) and 0 <= value < LARGEST:
         return int(value)
     raise Unfit(f"wrong is {shown(value)}")
 

@@ -448,6 +448,22 @@ def test_out_is_for_batches() -> None:
         Sampler().sample(row(1, 2), np.zeros(1, np.int32))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"suppress_tokens": [(1 << 31) - 1]},
+        {"allowed_token_ids": [(1 << 31) - 1]},
+        {"logit_bias": {(1 << 31) - 1: 1}},
+        {"bad_words": [[1, (1 << 31) - 1]]},
+    ],
+)
+def test_largest_token_id(given: dict[str, Any]) -> None:
+    """It fits int32, so that the sampler can hold it until it sees the vocabulary."""
+    with pytest.raises(InvalidParameterError) as caught:
+        Sampler(SamplingParams(**given)).sample(row(1, 2))
+    assert caught.value.details == {"parameter": next(iter(given)), "token": (1 << 31) - 1, "vocab_size": 2}
+
+
 @pytest.mark.parametrize("count", [1, 299, 301, 5000])
 def test_wrong_vocab_size(count: int) -> None:
     sampler = Sampler(vocab_size=300)
