@@ -1,10 +1,8 @@
 # cython: language_level=3
 """PromptLookup: proposes the next tokens by what followed the last few earlier in the text."""
 
-from array import array
-
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy
 
 from fastgen.kernels.tokens cimport Tokens, borrow_ids, id_of, integer_of, recall
@@ -12,6 +10,7 @@ from fastgen.errors import InvalidParameterError
 
 cdef enum:
     MAX_PROPOSED = 1 << 16
+    FEW = 64            # proposals that need no memory of their own
     MAX_TOKENS = 0x7FFFFFFF
 
 MAX_NGRAM = 256
@@ -44,8 +43,8 @@ cdef class PromptLookup:
     Notes
     -----
     A proposal is one pass from the end of the tokens, which ends where `max_ngram` agree: O(count) and no index, so a
-    token costs nothing when it is appended, and taking tokens back is free. Memory is 4 to 8 bytes a token. One thread at
-    a time, or the GIL, must be inside.
+    token costs nothing when it is appended, and taking tokens back is free. Memory is 4 to 8 bytes a token. One thread
+    at a time, or the GIL, must be inside.
 
     The idea is A. Saxena's, "Prompt Lookup Decoding" (2023); his code, and transformers, take the first place where the
     longest of 3 or 2 tokens agree. The latest place is the better guess in text that goes on to change, and comparing
@@ -87,7 +86,7 @@ cdef class PromptLookup:
         return 0
 
     cdef size_t propose_into(self, int32_t *out, size_t k) noexcept nogil:
-        """Write k tokens, or none: then 0 is returned. It costs less than letting the GIL go would be worth."""
+        """Write k tokens, or none: then 0 is returned."""
         cdef size_t size, place, i, agreed = 0
         if self.length <= self.min_ngram:
             return 0
@@ -164,7 +163,16 @@ cdef class PromptLookup:
         InvalidParameterError
             `k` is out of its range.
         """
-        cdef size_t wanted = integer_of(k, "k", 1, MAX_PROPOSED)
-        found = array("i", bytes(wanted * sizeof(int32_t)))
-        cdef int[::1] view = found
-        return found.tolist() if self.propose_into(<int32_t *>&view[0], wanted) else []
+        cdef size_t wanted = integer_of(k, "k", 1, MAX_PROPOSED), count, i
+        cdef int32_t[FEW] few
+        cdef int32_t *out = few
+        if wanted > FEW:
+            out = <int32_t *>PyMem_Malloc(wanted * sizeof(int32_t))
+            if out == NULL:
+                raise MemoryError
+        try:
+            count = self.propose_into(out, wanted)      # with the GIL: other threads may not move the tokens meanwhile
+            return [out[i] for i in range(count)]
+        finally:
+            if out != few:
+                PyMem_Free(out)

@@ -22,8 +22,8 @@ cdef class LoopDetector:
     `max_pattern_size`] the last p * `min_count` tokens are `min_count` times the same p tokens. What it is told are the
     tokens of an answer, without those of its prompt.
 
-    That is so exactly if each of the last p * (`min_count` - 1) tokens equals the one that stands p tokens before it. So
-    a counter for each p, set anew where a token differs, says how many are missing. A token costs one pass over the
+    That is so exactly if each of the last p * (`min_count` - 1) tokens equals the one that stands p tokens before it.
+    So a counter for each p, set anew where a token differs, says how many are missing. A token costs one pass over the
     counters, 8 or 16 at a time, whatever the tokens and however many there have been.
 
     Parameters

@@ -214,8 +214,8 @@ cdef Tokens borrow_ids(object tokens):
 def find(tokens, ngram):
     """Return the first index at which an n-gram stands, or -1.
 
-    At most ``len(ngram)`` compares a place, on 8 or 16 places at once; nearly always one or two (W. Mula, "SIMD-friendly
-    algorithms for substring searching", 2016).
+    Nearly always two compares a place, on 8 or 16 places at once (W. Mula, "SIMD-friendly algorithms for substring
+    searching", 2016): O(count). At most ``len(ngram)`` of them, where the n-gram nearly stands everywhere.
 
     Parameters
     ----------

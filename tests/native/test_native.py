@@ -1,7 +1,7 @@
 """The C code without Python: each harness of this folder under sanitizers here, and for arm64 under qemu.
 
-A harness ``<family>.c`` is compiled together with ``csrc/kernels/<family>*``, and those of the sampler with
-``csrc/sampler*`` too; it prints what failed and exits with 0 if nothing did.
+A harness ``<family>.c`` or ``fuzz_<family>.c`` is compiled together with ``csrc/kernels/<family>*``, and those of the
+sampler and of tokens with what stands on them too; it prints what failed and exits with 0 if nothing did.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ def tool(name: str) -> str:
 
 def compiled(harness: Path, program: Path, *command: str) -> Path:
     """Compile a harness with its family and return the program."""
-    sampler = harness.stem.endswith("sampler")
-    kernels = CSRC / "kernels" / ("logits" if sampler else harness.stem)
+    family = harness.stem.removeprefix("fuzz_")
+    sampler = family == "sampler"
+    kernels = CSRC / "kernels" / ("logits" if sampler else family)
     sources = [harness, CSRC / "cpu.c", kernels.with_suffix(".c"), *sorted(kernels.glob("*.c"))]
     if sampler:
         sources += [CSRC / "history.c", CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
+    if family == "tokens":
+        sources.append(CSRC / "token_stops.c")
     done = subprocess.run(
         [*command, *FLAGS, *map(str, sources), "-o", str(program), "-lm"], capture_output=True, text=True, check=False
     )
