@@ -130,6 +130,23 @@ def test_tokens_out_of_range_change_nothing(token: Any) -> None:
     assert detector.push(5) == 1
 
 
+class Liar(int):
+    """An integer that is in every range."""
+
+    def __le__(self, other: int) -> bool:
+        return True
+
+    __ge__ = __lt__ = __gt__ = __le__
+
+
+@pytest.mark.parametrize("number", [Liar(1 << 62), Liar(-1)])
+def test_integers_that_lie(number: int) -> None:
+    with pytest.raises(InvalidParameterError):
+        LoopDetector(number)
+    with pytest.raises(InvalidParameterError):
+        LoopDetector(3).push(number)
+
+
 def test_made_without_arguments() -> None:
     with pytest.raises(TypeError):
         LoopDetector.__new__(LoopDetector)  # type: ignore[call-arg]

@@ -20,9 +20,7 @@ cdef int32_t id_of(object token) except -1
 cdef size_t integer_of(object value, str name, size_t low, size_t high) except? 0
 
 # Nothing is checked below; csrc/kernels/tokens.h says what holds.
-cdef size_t search(const int32_t *tokens, size_t count, const int32_t *needle, size_t size) noexcept nogil
 cdef size_t recall(const int32_t *tokens, size_t count, const int32_t *pattern, size_t size, size_t least,
                    size_t *length) noexcept nogil
-cdef size_t agree(const int32_t *left, const int32_t *right, size_t count) noexcept nogil
 cdef size_t recur(const int32_t *earlier, size_t count, int32_t token, int32_t *missing, int32_t first,
                   int32_t step) noexcept nogil

@@ -49,17 +49,9 @@ cpu.on_change(select)
 
 # What other modules cimport.
 
-cdef size_t search(const int32_t *tokens, size_t count, const int32_t *needle, size_t size) noexcept nogil:
-    return table.find(tokens, count, needle, size)
-
-
 cdef size_t recall(const int32_t *tokens, size_t count, const int32_t *pattern, size_t size, size_t least,
                    size_t *length) noexcept nogil:
     return table.recall(tokens, count, pattern, size, least, length)
-
-
-cdef size_t agree(const int32_t *left, const int32_t *right, size_t count) noexcept nogil:
-    return table.agree(left, right, count)
 
 
 cdef size_t recur(const int32_t *earlier, size_t count, int32_t token, int32_t *missing, int32_t first,
@@ -71,8 +63,10 @@ cdef size_t recur(const int32_t *earlier, size_t count, int32_t token, int32_t *
 
 cdef object shown(object value):
     """Return what an error may tell of a value: integers of thousands of digits have no text."""
-    if isinstance(value, Integral) and -(1 << 63) <= value < 1 << 64:
-        return int(value)
+    if isinstance(value, Integral):
+        value = int(value)
+        if -(1 << 63) <= value < 1 << 64:
+            return value
     return type(value).__name__
 
 
@@ -104,10 +98,12 @@ cdef int32_t id_of(object token) except -1:
 
 cdef size_t integer_of(object value, str name, size_t low, size_t high) except? 0:
     """Return an argument that must be an integer in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-        raise InvalidParameterError("an argument must be an integer in its range", argument=name, value=shown(value),
-                                    low=low, high=high)
-    return value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        exact = int(value)          # a subclass may say anything when it is compared
+        if low <= exact <= high:
+            return exact
+    raise InvalidParameterError("an argument must be an integer in its range", argument=name, value=shown(value),
+                                low=low, high=high)
 
 
 @cython.final
