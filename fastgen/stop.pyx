@@ -4,6 +4,8 @@
 The stops are one automaton over bytes, however many they are, built once and shared: `csrc/stop.h` has the details.
 """
 
+from collections.abc import Iterable
+
 cimport cython
 from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -146,14 +148,17 @@ cdef class StopAutomaton:
 cdef tuple strings(object stops):
     """Return the stops as an exact tuple of exact strings that encode, or raise."""
     cdef Py_ssize_t place
+    cdef tuple found
     if isinstance(stops, str):
-        stops = (stops,)
-    try:
-        stops = iter(stops)
-    except TypeError as error:
-        raise InvalidParameterError("stops must be strings", hint="pass a list of str",
-                                    type=type(stops).__name__) from error
-    cdef tuple found = tuple(stops)
+        found = (stops,)
+    else:
+        try:
+            found = tuple(stops if isinstance(stops, (list, tuple)) else iter(stops))
+        except TypeError as error:
+            if isinstance(stops, Iterable):     # the fault is in what it yields
+                raise
+            raise InvalidParameterError("stops must be strings", hint="pass a list of str",
+                                        type=type(stops).__name__) from error
     cdef bint are_plain = True
     for place, stop in enumerate(found):
         if type(stop) is not str:
@@ -184,7 +189,7 @@ cdef size_t cache_bytes = 0
 
 
 cdef size_t cost_of(StopAutomaton automaton):
-    """Bytes that the cache answers for: the automaton, and strings of about half its size with what Python adds."""
+    """Bytes that the cache answers for: the automaton, and the strings with about what Python adds to them."""
     return automaton.nbytes + automaton.nbytes // 9 + 64 * <size_t>len(automaton.stops)
 
 
@@ -316,7 +321,7 @@ cdef class StopMatcher:
 
     def __cinit__(self, stops, *rest, **named):
         # `include` is a word of Cython's own: no parameter can have the name
-        if len(rest) + len(named) > 1 or not named.keys() <= {"include"}:
+        if len(rest) + len(named) > 1 or (named and "include" not in named):
             raise TypeError("StopMatcher() takes stops and include")
         self.automaton = stops if isinstance(stops, StopAutomaton) else compiled(stops)
         self.keeps_stop = rest[0] if rest else named.get("include", False)

@@ -67,12 +67,12 @@ def counted(library: str) -> dict[str, dict[str, int]]:
     return {"nothing": {"0": during(lambda: None)}, **plans}
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def counting_library(folder: Path) -> Path:
+    """Compile what counts allocations, to be loaded before libc, or skip."""
     gcc = shutil.which("gcc")
     if platform.libc_ver()[0] != "glibc" or gcc is None:
         pytest.skip("needs glibc and gcc")
-    made = tmp_path_factory.mktemp("allocations") / "count_allocations.so"
+    made = folder / "count_allocations.so"
     source = ROOT / "tests" / "native" / "count_allocations.c"
     command = [gcc, "-std=c11", "-O2", "-fPIC", "-shared", "-fno-builtin", str(source), "-o", str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -80,26 +80,32 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def in_a_process(library: Path, allocator: str) -> dict[str, dict[str, int]]:
+def allocator_counts(script: Path, library: Path, allocator: str) -> dict[str, Any]:
+    """Run a script with the counting library under an allocator of Python's; return what it prints."""
     if "libasan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("a sanitizer has taken the allocator's place")
     environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONMALLOC": allocator}
-    command = [sys.executable, str(Path(__file__)), str(library)]
+    command = [sys.executable, str(script), str(library)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result: dict[str, dict[str, int]] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     print(allocator, result)
     return result
 
 
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return counting_library(tmp_path_factory.mktemp("allocations"))
+
+
 def test_sampling_takes_no_memory_from_libc(library: Path) -> None:
-    found = in_a_process(library, "pymalloc")
+    found = allocator_counts(Path(__file__), library, "pymalloc")
     assert {(plan, size): n for plan, sizes in found.items() for size, n in sizes.items() if n} == {}
 
 
 def test_the_python_objects_of_a_call_are_few_whatever_the_plan_and_the_vocabulary(library: Path) -> None:
     """Without Python's own allocator its objects are counted too: 12 for a row, 17 with a mask, 22 for a batch."""
-    found = in_a_process(library, "malloc")
+    found = allocator_counts(Path(__file__), library, "malloc")
     idle = found.pop("nothing")["0"]
     for plan, sizes in found.items():
         per_call = [(n - idle) / CALLS for n in sizes.values()]
