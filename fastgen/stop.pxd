@@ -1,33 +1,6 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-cdef extern from "stop.h" nogil:
-    ctypedef struct fg_stops:
-        uint32_t states
-    ctypedef struct fg_stop_step:
-        const uint8_t *head
-        size_t head_size, body_size, consumed, stop_size
-        int32_t stop
-
-
-cdef class StopAutomaton:
-    """Owns the block of memory that `csrc/stop.h` builds; never changes, so streams and threads share it.
-
-    A stream's state is one number, 0 at its start: whoever holds more streams than matchers keeps that himself. What
-    `feed` says in `step.head` lives as long as this object. After a stop or `flush` a stream is over.
-    """
-
-    cdef fg_stops *c
-    cdef readonly tuple stops
-    cdef readonly size_t nbytes
-
-    cdef void feed(self, uint32_t *state, const uint8_t *text, size_t size, bint keeps_stop,
-                   fg_stop_step *step) noexcept nogil
-    cdef void flush(self, uint32_t *state, fg_stop_step *step) noexcept nogil
-    cdef int build(self) except -1
-    cdef size_t held(self, uint32_t state) noexcept nogil
-
-
-cdef StopAutomaton compiled(object stops)   # from the cache, or built and kept there
+from fastgen.automaton cimport StopAutomaton, fg_stop_step
 
 
 cdef class Match:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Iterator
@@ -13,8 +16,9 @@ import numpy as np
 import pytest
 from typing_extensions import Buffer
 
+from fastgen.automaton import StopAutomaton
 from fastgen.errors import FastgenError, InvalidParameterError
-from fastgen.stop import Match, StopAutomaton, StopMatcher
+from fastgen.stop import Match, StopMatcher
 
 
 @pytest.mark.parametrize("stops", [[""], "", ["a", ""], [b"a"], [3], [None], ["\ud83d"]])
@@ -162,3 +166,33 @@ def test_a_match_without_arguments_is_harmless() -> None:
     empty = Match.__new__(Match)
     assert repr(empty) == "Match(text=None, stopped=False, stop=None, index=None, offset=None)"
     assert empty != Match(b"", False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("_testcapi") is None, reason="this Python is built without _testcapi")
+def test_without_memory_nothing_changes() -> None:
+    """Each allocation of a step fails once: the same step then gives what it would have given."""
+    code = """
+import _testcapi
+from fastgen.automaton import StopAutomaton
+from fastgen.stop import Match, StopMatcher
+
+matcher, stops, text, failures = StopMatcher(["abcd"]), ["x" * 50, "y" * 50], b"abc" + b"-" * 700, 0
+expected = Match(b"abc" + text, False)
+for first in range(40):
+    matcher.reset()
+    matcher.feed(b"abc")
+    match = made = None
+    _testcapi.set_nomemory(first, first + 1)
+    try:
+        match = matcher.feed(text)
+        made = StopAutomaton(stops)
+    except MemoryError:
+        failures += 1
+    _testcapi.remove_mem_hooks()
+    assert (match or matcher.feed(text)) == expected
+    assert (made or StopAutomaton(stops)).states == 101
+print(failures)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 4

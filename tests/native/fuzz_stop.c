@@ -2,7 +2,7 @@
  * says.
  *
  *     clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icsrc -Itests/native \
- *         tests/native/fuzz_stop.c csrc/stop.c csrc/stop/[a-z]*.c csrc/cpu.c -o fuzz_stop
+ *         tests/native/fuzz_stop.c csrc/automaton.c csrc/automaton/[a-z]*.c csrc/cpu.c -o fuzz_stop
  *     ASAN_OPTIONS=detect_leaks=0 ./fuzz_stop -max_len=512 -max_total_time=300 corpus
  *
  * With FG_FUZZ_STANDALONE it feeds itself a fixed number of pseudo-random inputs: a check that it works. */

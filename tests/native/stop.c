@@ -230,44 +230,49 @@ static double seconds(void) {
 }
 
 /** Best of 41 rounds, nanoseconds for a piece of `size` bytes of the text. */
-static double best_time(fg_stops const *automaton, text_of text, size_t size) {
-    fg_stop_kernels const kernels = fg_stop_select(fg_cpu_detect());
+static double best_time(fg_stops const *automaton, fg_stop_kernels const *kernels, text_of text, size_t size) {
     double best = 1;
     for (int round = 0; round < 41; round++) {
         uint32_t place = 0;
         fg_stop_step step;
         double const began = seconds();
         for (size_t start = 0; start + size <= text.size; start += size)
-            fg_stop_feed(automaton, &kernels, &place, text.bytes + start, size, 0, &step);
+            fg_stop_feed(automaton, kernels, &place, text.bytes + start, size, 0, &step);
         double const took = (seconds() - began) / (double)(text.size / size);
         if (took < best) best = took;
     }
     return best * 1e9;
 }
 
+/** Prose in which no stop occurs; stops that begin alike and nowhere in it, and stops that may begin anywhere. */
 static void bench(void) {
     enum { TEXT = 1 << 20, MANY = 1000 };
     static char const *const prose[] = {"the ", "of ", "and ", "it ", "was ", "in ", "best ", "worst ", "wisdom, ",
                                         "season ", "light ", "before ", "everything ", "direct ", "period. ", "We "};
+    static size_t const sizes[] = {1, 4, 16, 64, 4096, TEXT};
     static char names[MANY][16], words[MANY][16];
-    static text_of stops[MANY];
+    text_of stops[2][MANY];
     uint8_t *const text = memory_of(TEXT);
     for (size_t i = 0; i < TEXT;)
         for (char const *letter = prose[below(16)]; *letter && i < TEXT;) text[i++] = (uint8_t)*letter++;
-    for (int kind = 0; kind < 2; kind++)
-        for (size_t count = 1; count <= MANY; count *= MANY) {
-            for (size_t i = 0; i < count; i++) {
-                snprintf(names[i], sizeof names[i], "<stop %zu>", i);
-                for (size_t j = 0; j < 10; j++) words[i][j] = (char)('a' + below(26));
-                stops[i] = of(kind ? words[i] : names[i]);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "<stop %zu>", i);
+        for (size_t j = 0; j < 10; j++) words[i][j] = (char)('a' + below(26));
+        stops[0][i] = of(names[i]), stops[1][i] = of(words[i]);
+    }
+    for (int level = 0; level < LEVELS; level++) {
+        if ((levels[level].features & fg_cpu_detect()) != levels[level].features) continue;
+        fg_stop_kernels const kernels = fg_stop_select(levels[level].features);
+        for (int kind = 0; kind < 2; kind++)
+            for (size_t count = 1; count <= MANY; count *= MANY) {
+                fg_stops *const automaton = built(stops[kind], count);
+                printf("%-6s %4zu stops like %-10s", levels[level].name, count, (char const *)stops[kind][0].bytes);
+                for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+                    printf(" %12.1f ns/%zu", best_time(automaton, &kernels, (text_of){text, TEXT}, sizes[i]), sizes[i]);
+                printf("\n");
+                free(automaton);
             }
-            fg_stops *const automaton = built(stops, count);
-            printf("%4zu stops like %-10s", count, kind ? words[0] : names[0]);
-            for (size_t size = 1; size <= TEXT; size *= size < 16 ? 4 : 256)
-                printf("%12.1f ns/%zu", best_time(automaton, (text_of){text, TEXT}, size), size);
-            printf("\n");
-            free(automaton);
-        }
+    }
     free(text);
 }
 

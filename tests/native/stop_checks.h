@@ -2,7 +2,7 @@
 #ifndef FG_STOP_CHECKS_H
 #define FG_STOP_CHECKS_H
 
-#include "stop/step.h"
+#include "automaton/step.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,7 +15,7 @@ import pytest
 
 HARNESSES = sorted(path for path in Path(__file__).parent.glob("*.c") if "int main" in path.read_text())
 CSRC = Path(__file__).parents[2] / "csrc"
-NEEDS = {"sampler": ("kernels/logits", "history", "sampler"), "stop": ("stop",)}
+NEEDS = {"sampler": ("kernels/logits", "history", "sampler"), "stop": ("automaton",)}
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
 FLAGS += ["-DFG_FUZZ_STANDALONE"]  # a fuzz target feeds itself
 

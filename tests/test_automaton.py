@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgen import stop as module
-from fastgen.stop import Match, StopAutomaton, StopMatcher
+from fastgen import automaton as module
+from fastgen.automaton import StopAutomaton
+from fastgen.stop import Match, StopMatcher
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -1,7 +1,7 @@
-#include "stop.h"
+#include "automaton.h"
 
 #include "base/target.h"
-#include "stop/step.h"
+#include "automaton/step.h"
 
 extern fg_stop_kernels const fg_stop_scalar, fg_stop_avx2, fg_stop_avx512, fg_stop_neon;
 

@@ -1,7 +1,7 @@
 /* Sorted stops make the tree without look-ups: neighbors share the longest beginnings, so a stop leaves the tree of
  * those before it on the path of its neighbor. Each stop that is kept is a run of states, one for each byte; those of
  * the beginning that it shares are never reached. Failure links follow by depth, all runs side by side. */
-#include "stop/step.h"
+#include "automaton/step.h"
 
 /** A stop that is kept. */
 typedef struct run {

@@ -1,8 +1,8 @@
 /** One step of the automaton. */
-#ifndef FG_STOP_STEP_H
-#define FG_STOP_STEP_H
+#ifndef FG_AUTOMATON_STEP_H
+#define FG_AUTOMATON_STEP_H
 
-#include "stop.h"
+#include "automaton.h"
 
 FG_INLINE unsigned fg_stop_ones(unsigned byte) {
     byte -= byte >> 1 & 0x55;

@@ -1,4 +1,4 @@
-#include "stop/skip.h"
+#include "automaton/skip.h"
 
 static size_t skip_scalar(fg_stop_filter const *filter, uint8_t const *text, size_t size) {
     return fg_stop_skip_from(filter, text, 0, size);

@@ -1,4 +1,4 @@
-#include "stop/skip.h"
+#include "automaton/skip.h"
 
 #include "base/target.h"
 

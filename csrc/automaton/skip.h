@@ -5,8 +5,8 @@
  * passes if some bucket has all six. This is the Teddy algorithm of Hyperscan (X. Wang et al., "Hyperscan: a fast
  * multi-pattern regex matcher for modern CPUs", NSDI 2019, where it is FDR's sibling for few patterns), with a bucket
  * for each beginning while there are no more than eight. */
-#ifndef FG_STOP_SKIP_H
-#define FG_STOP_SKIP_H
+#ifndef FG_AUTOMATON_SKIP_H
+#define FG_AUTOMATON_SKIP_H
 
 #include "base/base.h"
 #include "cpu.h"

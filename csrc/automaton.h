@@ -8,11 +8,11 @@
  * The stop that completes first wins, and of several that complete at one byte the longest; among equal strings the
  * first of the list. A state in which a stop has completed is therefore a dead end, and what a stop says after another
  * stop that it contains is not built. */
-#ifndef FG_STOP_H
-#define FG_STOP_H
+#ifndef FG_AUTOMATON_H
+#define FG_AUTOMATON_H
 
 #include "base/base.h"
-#include "stop/skip.h"
+#include "automaton/skip.h"
 
 enum {
     FG_STOP_END = 1 << 30,
