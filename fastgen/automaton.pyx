@@ -69,7 +69,7 @@ cdef class StopAutomaton:
     Raises
     ------
     InvalidParameterError
-        A stop is empty, not a string, or holds a lone surrogate; or they have 2**29 - 2 bytes in all.
+        A stop is empty, not a string, or holds a lone surrogate; or they have more than 2**29 - 2 bytes in all.
 
     Notes
     -----

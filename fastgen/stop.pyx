@@ -192,9 +192,10 @@ cdef class StopMatcher:
     def flush(self):
         """End the text: return what was held back, which is no stop after all. After a stop there is nothing left."""
         cdef fg_stop_step step
-        cdef uint32_t state = self.state
+        cdef uint32_t state
         self.enter()
         try:
+            state = self.state
             self.automaton.flush(&state, &step)
             result = self.match_of(&step, NULL, self.stop, self.stop_start)
             self.state, self.flushed = state, True
@@ -218,10 +219,11 @@ cdef class StopMatcher:
     cdef Match step(self, const uint8_t *data, size_t size):
         """Read a piece. What has changed is set last: without memory for the result nothing has."""
         cdef fg_stop_step step
-        cdef uint32_t state = self.state
+        cdef uint32_t state
         cdef Match result
         self.enter()
         try:
+            state = self.state
             if self.flushed or self.stop >= 0:
                 raise StreamClosedError("the text has already ended", hint="use a new StopMatcher, or reset() this one")
             if size < LONG:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastgen import automaton as module
 from fastgen.automaton import StopAutomaton
+from fastgen.errors import InvalidParameterError
 from fastgen.stop import Match, StopMatcher
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -147,6 +148,12 @@ def test_the_cache_is_bounded_in_bytes() -> None:
     assert StopAutomaton.compile(too_big) is not StopAutomaton.compile(too_big)
     assert StopAutomaton.compile(big[-1]) is StopAutomaton.compile(big[-1])
     assert module.cache_info()["automata"] == 4
+
+
+def test_case_52_stops_that_are_too_long_together_are_refused() -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        StopAutomaton(["x" * (1 << 20)] * 600)
+    assert caught.value.details == {"place": 511, "most": (1 << 29) - 2}
 
 
 def test_a_stop_that_is_refused_is_not_kept() -> None:

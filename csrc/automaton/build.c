@@ -99,7 +99,7 @@ static size_t lay_out(fg_stops *stops, fg_stop_source const *sources, size_t cou
 
 static void add_child(fg_stops *stops, fg_stop_row *row, uint32_t child) {
     uint8_t const byte = stops->text[child];
-    uint32_t added = row->ranks[31]; /* the children so far, until the ranks are set */
+    uint32_t const added = row->ranks[31]; /* the children so far, until the ranks are set */
     stops->children[row->first + added] = child;
     row->ranks[31] = (uint8_t)(added + 1);
     row->bits[byte / 8] |= (uint8_t)(1u << byte % 8);
@@ -209,7 +209,7 @@ fg_stops *fg_stops_build(fg_stop_source *sources, size_t count, size_t bytes, vo
     stops->children = taken(&memory, branches * 2 * sizeof *stops->children);
     stops->text = taken(&memory, bytes + 1);
     memset(stops->nodes, 0, (bytes + 1) * sizeof *stops->nodes);
-    memset(stops->text, 0, bytes + 1);
+    stops->text[0] = 0;
 
     room const room = {taken(&spare, count * sizeof *room.other), taken(&spare, count * sizeof *room.runs),
                        taken(&spare, count * sizeof *room.order)};

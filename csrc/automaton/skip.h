@@ -2,9 +2,9 @@
  *
  * The first three bytes of the stops are put into eight buckets. For each of the three places two tables of sixteen
  * entries, one for each half of a byte, hold a bit for each bucket that has a byte with that half; a place of the text
- * passes if some bucket has all six. This is the Teddy algorithm of Hyperscan (X. Wang et al., "Hyperscan: a fast
- * multi-pattern regex matcher for modern CPUs", NSDI 2019, where it is FDR's sibling for few patterns), with a bucket
- * for each beginning while there are no more than eight. */
+ * passes if some bucket has all six. The idea is that of Teddy in Hyperscan (github.com/intel/hyperscan,
+ * src/fdr/teddy.c). While there are no more than eight beginnings each has a bucket of its own, and nothing else
+ * passes. */
 #ifndef FG_AUTOMATON_SKIP_H
 #define FG_AUTOMATON_SKIP_H
 
