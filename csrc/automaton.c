@@ -38,12 +38,17 @@ void fg_stop_feed(fg_stops const *stops, fg_stop_kernels const *kernels, uint32_
     size_t i = 0, walk_to = 0;
     step->stop = -1, step->stop_size = 0, step->falls = 0;
     while (i < size) {
-        if (!now && i >= walk_to && size - i >= SKIP_LEAST) {
-            size_t const skipped = kernels->skip(&stops->filter, text + i, size - i);
-            if ((i += skipped) == size) break;
-            if (skipped < FRUITFUL) walk_to = i + WALK;
+        if (now) {
+            now = fg_stop_next(stops, now, text[i++], &step->falls);
+        } else {
+            if (size - i >= SKIP_LEAST && i >= walk_to) {
+                size_t const skipped = kernels->skip(&stops->filter, text + i, size - i);
+                if ((i += skipped) == size) break;
+                if (skipped < FRUITFUL) walk_to = i + WALK;
+            }
+            now = stops->root[text[i++]];
         }
-        now = fg_stop_next(stops, now, text[i++], &step->falls);
+        if (!now) continue;
         fg_stop_node const node = stops->nodes[now];
         if (FG_UNLIKELY(node.shape & FG_STOP_END)) {
             fg_stop_end const end = stops->ends[node.link];
