@@ -82,8 +82,8 @@ def distinct(texts: Iterable[str | bytes | Sequence[int]], threshold: float = 0.
 
     Notes
     -----
-    Compares each text with each that is kept: at worst ``len(texts) ** 2 / 2`` edit distances, all of them with the limit
-    that the threshold implies.
+    Compares each text with each that is kept: at worst ``len(texts) ** 2 / 2`` edit distances, each with the limit that
+    the threshold implies.
     """
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
         raise InvalidParameterError("threshold must be a number above 0 and at most 1", threshold=threshold)

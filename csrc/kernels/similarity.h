@@ -1,7 +1,7 @@
 /** Kernels that say how alike two texts are: edit distance, shared beginnings, shingles.
  *
- * Texts are sequences of symbols, all of one width: bytes, the units of a string (1, 2 or 4 bytes a code point), or token
- * ids (4 bytes). Edit distance is Levenshtein's: insertions, deletions and substitutions cost 1. All results are
+ * Texts are sequences of symbols, all of one width: bytes, the units of a string (1, 2 or 4 bytes a code point), or
+ * token ids (4 bytes). Edit distance is Levenshtein's: insertions, deletions and substitutions cost 1. All results are
  * integers, and the same on every level.
  *
  * Edit distance is bit-parallel. D[r][c] is the distance of the first r symbols of the pattern and the first c of the
@@ -12,7 +12,8 @@
  * and one column follows from the one before it in a dozen word operations, an addition carrying along the rows.
  *
  * G. Myers, "A fast bit-vector algorithm for approximate string matching based on dynamic programming", JACM 46, 1999.
- * H. Hyyrö, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic J. Comput. 10, 2003. */
+ * H. Hyyrö, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic J. Comput. 10, 2003.
+ */
 #ifndef FG_KERNELS_SIMILARITY_H
 #define FG_KERNELS_SIMILARITY_H
 
@@ -37,8 +38,8 @@ typedef size_t fg_edit_word_fn(void const *pattern, size_t rows, void const *tex
 enum { FG_STRIPE_WORDS = 16, FG_STRIPE_ROWS = FG_STRIPE_WORDS * FG_WORD };
 
 /** One stripe: `words` words of pattern against `count` columns of text. `matches` has a row for each symbol of the
- * stripe, `stride` words long, whose bit r says that row r of the stripe holds the symbol; row 0 is for all symbols that
- * it lacks, and empty. `stride` is `words` rounded up to whole eights, and `matches` stands at a cache line.
+ * stripe, `stride` words long, whose bit r says that row r of the stripe holds the symbol; row 0 is for all symbols
+ * that it lacks, and empty. `stride` is `words` rounded up to whole eights, and `matches` stands at a cache line.
  *
  * `edge` has the horizontal differences of the row above the stripe, one byte a column (bit 0: +1, bit 1: -1). If
  * `is_last` is not set, `words` is 16 and those of the stripe's bottom row take their place. */
@@ -59,16 +60,19 @@ typedef struct fg_text {
     size_t index; /* its place among the results */
 } fg_text;
 
-/** A pattern of 1 to 64 bytes, 63 of them different at most, to compare with many texts. Symbol id 0 is for bytes that
- * it lacks. */
+/** A pattern of 1 to 512 bytes, to compare with many texts. A low one has at most 64 rows and 63 different bytes, which
+ * are numbered from 1 on: 0 is for bytes that it lacks. */
+enum { FG_NEEDLE_WORDS = 8, FG_NEEDLE_ROWS = FG_NEEDLE_WORDS * FG_WORD };
 typedef struct fg_needle {
-    uint64_t matches[FG_WORD];
-    uint8_t ids[256];
     size_t rows, distinct;
+    int is_low;
+    uint8_t ids[256];                       /* of a low needle */
+    uint64_t matches[FG_WORD];              /* of a low needle, by id */
+    uint64_t by_byte[256][FG_NEEDLE_WORDS]; /* of a high one */
 } fg_needle;
 
-/** Edit distances to at most 16 texts, best of similar length. */
-enum { FG_EDIT_LANES = 16 };
+/** Edit distances of a needle to some texts, best of similar length: at most 16 for a low needle, 8 for a high one. */
+enum { FG_LOW_LANES = 16, FG_HIGH_LANES = 8 };
 typedef void fg_edit_lanes_fn(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances);
 
 typedef struct fg_similarity_kernels {
@@ -76,7 +80,7 @@ typedef struct fg_similarity_kernels {
     fg_suffix_fn *suffix;
     fg_edit_word_fn *edit_word[FG_WIDTHS];
     fg_edit_stripe_fn *edit_stripe;
-    fg_edit_lanes_fn *edit_lanes;
+    fg_edit_lanes_fn *edit_low, *edit_high;
 } fg_similarity_kernels;
 
 /** The best table for these features; every slot is filled. */
@@ -118,8 +122,8 @@ void fg_edit_lay_out(fg_edit *edit, void *room, uint64_t multiplier);
  * the distance is above it. */
 int fg_edit_step(fg_similarity_kernels const *kernels, fg_edit *edit, size_t *distance);
 
-/** Make a needle of 1 to 64 bytes. Returns 0, and the needle is of no use, if all 64 are different. */
-int fg_needle_make(fg_needle *needle, uint8_t const *pattern, size_t rows);
+/** Make a needle of 1 to 512 bytes. */
+void fg_needle_make(fg_needle *needle, uint8_t const *pattern, size_t rows);
 
 /** Edit distances to many texts, each into the place that its `index` says. Reorders; `texts` and `room` do not overlap
  * and have `count` elements each. */

@@ -40,8 +40,10 @@ double fg_cosine(fg_vectors_kernels const *kernels, fg_dtype dtype, void const *
         }
     }
     double const product = sums[1] * sums[2];
-    if (product != product || product == (double)INFINITY) return (double)NAN; /* a NaN or an infinity among the numbers */
+    /* it can't leave the range of float64: numbers from 2^-149 to 2^128 have squares from 2^-298 to 2^256 */
+    if (product != product || product == (double)INFINITY)
+        return (double)NAN; /* a NaN or an infinity among the numbers */
     if (product == 0.0) return 0.0;
-    double const cosine = sums[0] / (sqrt(sums[1]) * sqrt(sums[2]));
+    double const cosine = sums[0] / sqrt(product);
     return cosine > 1.0 ? 1.0 : cosine < -1.0 ? -1.0 : cosine;
 }

@@ -9,7 +9,8 @@
  *
  * float32: 16 lanes of float64 (pair i belongs to lane i % 16), in which products are exact. bfloat16 and float16: 32
  * lanes of float32, in which products are exact, for 4,096 pairs; the sums of these blocks are added in float64. Lanes
- * are fused multiply-adds in order of i, then added as a tree, the upper half to the lower: the same bits everywhere. */
+ * are fused multiply-adds in order of i, then added as a tree, the upper half to the lower: the same bits everywhere.
+ */
 typedef void fg_dot_fn(void const *u, void const *v, size_t count, double sums[3]);
 enum { FG_DOT_LANES = 16, FG_HALF_LANES = 32, FG_HALF_BLOCK = 4096 };
 

@@ -27,7 +27,7 @@ cdef extern from "kernels/similarity.h" nogil:
         FG_WIDTH8
         FG_WIDTH16
         FG_WIDTH32
-    enum: FG_WORD
+    enum: FG_NEEDLE_ROWS
     ctypedef size_t fg_prefix_fn(const void *a, const void *b, size_t count)
     ctypedef struct fg_similarity_kernels:
         fg_prefix_fn *prefix
@@ -56,7 +56,7 @@ cdef extern from "kernels/similarity.h" nogil:
     size_t fg_edit_room(const fg_edit *edit)
     void fg_edit_lay_out(fg_edit *edit, void *room, uint64_t multiplier)
     int fg_edit_step(const fg_similarity_kernels *kernels, fg_edit *edit, size_t *distance)
-    int fg_needle_make(fg_needle *needle, const uint8_t *pattern, size_t rows)
+    void fg_needle_make(fg_needle *needle, const uint8_t *pattern, size_t rows)
     void fg_edit_many(const fg_similarity_kernels *kernels, const fg_needle *needle, const fg_text *texts,
                       size_t count, fg_text *room, int64_t *distances)
     fg_shared fg_shingle(fg_width width, const void *a, size_t a_count, const void *b, size_t b_count, size_t n,
@@ -214,7 +214,7 @@ cdef int64_t distance_of(object a, object b, object limit, size_t *longer) excep
     """Return the edit distance of two objects, or limit + 1, and the length of the longer one."""
     cdef Symbols p, q
     cdef int64_t most = check_limit(limit), found
-    owners = read(a, &p), read(b, &q)
+    _owners = read(a, &p), read(b, &q)      # held until the end, as all that `read` returns must be
     cdef Room wider = Room() if p.width != q.width else None
     match_widths(&p, &q, wider)
     longer[0] = max(p.count, q.count)
@@ -269,6 +269,8 @@ def similarity(a, b):
     return 1.0 - <double>found / <double>longer if longer else 1.0
 
 
+@cython.boundscheck(False)
+@cython.wraparound(False)
 def levenshtein_many(text, texts, *, limit=None):
     """Return the edit distances of one text to many.
 
@@ -290,8 +292,8 @@ def levenshtein_many(text, texts, *, limit=None):
 
     Notes
     -----
-    Where `text` has at most 64 symbols, and they and those of another text are bytes or code points below 256, up to 16
-    texts are compared at once; all others one by one.
+    Texts of bytes or of code points below 256 are compared with a `text` of at most 512 of them up to 16 at a time;
+    others one by one.
     """
     import numpy as np
     if isinstance(texts, (str, bytes, bytearray, memoryview)):
@@ -303,13 +305,20 @@ def levenshtein_many(text, texts, *, limit=None):
     cdef Symbols one, other, first
     cdef fg_needle needle
     cdef Room batch = Room(), room = Room(), wider = Room()
-    owner = read(text, &first)
+    _owner = read(text, &first)
     cdef fg_text *lanes = <fg_text *>batch.take((2 * count + 1) * sizeof(fg_text))
-    cdef bint has_needle = (first.width == FG_WIDTH8 and 1 <= first.count <= FG_WORD
-                            and fg_needle_make(&needle, <const uint8_t *>first.data, first.count))
+    cdef bint has_needle = first.width == FG_WIDTH8 and 1 <= first.count <= FG_NEEDLE_ROWS
+    if has_needle:
+        fg_needle_make(&needle, <const uint8_t *>first.data, first.count)
     kept = []
     for i in range(count):
-        other_owner = read(items[i], &other)
+        item = items[i]
+        if has_needle and first.kind == STR and type(item) is str and PyUnicode_KIND(item) == 1:    # the usual one
+            lanes[together].data, lanes[together].count = <uint8_t *>PyUnicode_DATA(item), PyUnicode_GET_LENGTH(item)
+            lanes[together].index = i
+            together += 1
+            continue
+        other_owner = read(item, &other)
         if has_needle and other.width == FG_WIDTH8 and other.kind == first.kind:
             lanes[together].data, lanes[together].count = <const uint8_t *>other.data, other.count
             lanes[together].index = i
@@ -334,7 +343,7 @@ def common_prefix(a, b):
     """
     cdef Symbols p, q
     cdef size_t length, found
-    owners = read(a, &p), read(b, &q)
+    _owners = read(a, &p), read(b, &q)      # held until the end, as all that `read` returns must be
     cdef Room wider = Room() if p.width != q.width else None
     match_widths(&p, &q, wider)
     length = min(p.count, q.count) << <int>p.width
@@ -355,7 +364,7 @@ cdef fg_shared shared_of(object a, object b, object n) except *:
     if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
         raise InvalidParameterError("n must be an integer of at least 1", n=n)
     length = min(n.__index__(), SYMBOLS_MAX)
-    owners = read(a, &p), read(b, &q)
+    _owners = read(a, &p), read(b, &q)      # held until the end, as all that `read` returns must be
     cdef Room wider = Room() if p.width != q.width else None
     match_widths(&p, &q, wider)
     if p.count + q.count > SYMBOLS_MAX:
@@ -386,8 +395,8 @@ cdef fg_shared shared_of(object a, object b, object n) except *:
 def jaccard(a, b, n=3):
     """Return the Jaccard index of two texts' sets of n-grams: how many are in both, of those that are in either.
 
-    Exact: n-grams are compared, not only their hashes. A text shorter than n counts as a single n-gram, itself; two empty
-    texts have index 1.0, an empty and another one 0.0.
+    Exact: n-grams are compared, not only their hashes. A text shorter than n counts as a single n-gram, itself; two
+    empty texts have index 1.0, an empty and another one 0.0.
 
     Parameters
     ----------

@@ -133,8 +133,8 @@ def cosine(u, v, dtype=None):
         raise InvalidParameterError("dtype must be None or 'bfloat16'", dtype=dtype)
     p.has_view = q.has_view = False
     try:
-        owner = open_vector(u, &p, as_bfloat16)
-        other = open_vector(v, &q, as_bfloat16)
+        _owner = open_vector(u, &p, as_bfloat16)
+        _other = open_vector(v, &q, as_bfloat16)
         if p.dtype != q.dtype:
             raise InvalidParameterError("two vectors of different dtypes", hint="convert one of them")
         if p.count != q.count:

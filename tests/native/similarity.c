@@ -10,7 +10,9 @@ enum { RANDOM_CASES = 2000 };
 
 static uint32_t state = 1;
 
-static uint32_t below(uint32_t bound) { return (uint32_t)((uint64_t)(state = state * 1664525u + 1013904223u) * bound >> 32); }
+static uint32_t below(uint32_t bound) {
+    return (uint32_t)((uint64_t)(state = state * 1664525u + 1013904223u) * bound >> 32);
+}
 
 /** Random texts; often one is the other, edited. */
 static void fill(test_case *one, uint32_t alphabet) {
@@ -20,15 +22,17 @@ static void fill(test_case *one, uint32_t alphabet) {
     if (below(2)) {
         size_t const shorter = one->a_count < one->b_count ? one->a_count : one->b_count;
         memcpy(one->b, one->a, shorter * sizeof *one->b);
-        for (uint32_t edits = shorter ? below(12) : 0; edits; edits--) one->b[below((uint32_t)shorter)] = below(alphabet) * stretch;
+        for (uint32_t edits = shorter ? below(12) : 0; edits; edits--)
+            one->b[below((uint32_t)shorter)] = below(alphabet) * stretch;
     }
     one->width = (fg_width)below(3), one->at_end = (int)below(2), one->n = 1 + below(20);
     one->limit = below(4) ? below(40) : below((uint32_t)(one->a_count + one->b_count + 1));
 }
 
 int main(void) {
-    static size_t const lengths[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 62, 63, 64, 65, 66, 127, 128, 129, 191, 192, 193,
-                                     255, 256, 257, 511, 512, 513, 576, 577, 1023, 1024, 1025, 1100, 2047, 2048, 2049};
+    static size_t const lengths[] = {0,   1,   2,   15,  16,   17,   31,   32,   33,   62,   63,  64,
+                                     65,  66,  127, 128, 129,  191,  192,  193,  255,  256,  257, 511,
+                                     512, 513, 576, 577, 1023, 1024, 1025, 1100, 2047, 2048, 2049};
     enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
     static test_case one;
     char const *const wanted = getenv("FASTGEN_TEST_CASES");

@@ -58,7 +58,8 @@ int main(void) {
                     scalar.dot[dtype](u, v, count, expected);
                     kernels.dot[dtype](u, v, count, found);
                     for (int k = 0; k < 3; k++)
-                        if (nan && k < 2 ? found[k] == found[k] : memcmp(&expected[k], &found[k], sizeof(double)) != 0) {
+                        if (nan && k < 2 ? found[k] == found[k]
+                                         : memcmp(&expected[k], &found[k], sizeof(double)) != 0) {
                             printf("%s, dtype %d, %zu numbers, sum %d: %a, expected %a\n", levels[level].name, dtype,
                                    count, k, found[k], expected[k]);
                             return 1;

@@ -77,9 +77,9 @@ enum { XOR_OR = 0xBE /* (a ^ b) | c */, OR_NOT_OR = 0xF1 /* a | ~(b | c) */ };
 enum { SKEW = 2, LANES = 8, PHASES = 8 };
 
 typedef struct wave {
-    __m512i plus[2], minus[2];                       /* vertical */
+    __m512i plus[2], minus[2];                           /* vertical */
     __m512i across_plus[2][SKEW], across_minus[2][SKEW]; /* horizontal, of the last two steps */
-    __m512i two[2][2], four[2][4], eight[2][8];      /* what is held back, by how many steps */
+    __m512i two[2][2], four[2][4], eight[2][8];          /* what is held back, by how many steps */
 } wave;
 
 /** The matches of each lane's column. A load brings the eight words of one column; lanes are held back by the bits of
@@ -101,7 +101,8 @@ FG_INLINE void advance_wave(wave *w, int phase, __m512i const *match, uint8_t ed
                   minus_in = _mm512_set1_epi64((long long)((uint64_t)(edge >> 1) << 63));
     for (int r = registers - 1; r >= 0; r--) {
         __m512i const plus = w->plus[r], minus = w->minus[r];
-        __m512i const below_plus = _mm512_alignr_epi64(w->across_plus[r][turn], r ? w->across_plus[0][turn] : plus_in, 7),
+        __m512i const below_plus =
+                          _mm512_alignr_epi64(w->across_plus[r][turn], r ? w->across_plus[0][turn] : plus_in, 7),
                       below_minus =
                           _mm512_alignr_epi64(w->across_minus[r][turn], r ? w->across_minus[0][turn] : minus_in, 7);
         __m512i const equal = _mm512_or_si512(match[r], _mm512_srli_epi64(below_minus, 63));
@@ -186,9 +187,9 @@ static void edit_stripe_avx512(fg_stripe *stripe) {
         edit_stripe(stripe, 1);
 }
 
-/* Many texts: each is a lane of its own. The needle's matches are at most 64 words, so they stay in registers, and a
+/* Many texts: each is a lane of its own. A low needle's matches are at most 64 words, so they stay in registers, and a
  * look-up is a permutation: one for 16 symbol ids, and a choice for each further bit of the id. */
-enum { GROUPS = FG_EDIT_LANES / LANES };
+enum { GROUPS = FG_LOW_LANES / LANES };
 
 FG_INLINE __m512i look_up(__m512i ids_u64x8, __m512i const *table, int tables) {
     __m512i found[4];
@@ -213,9 +214,9 @@ FG_INLINE __m512i ids_of(uint8_t const *text, size_t count, __m512i const ids[4]
                                 _mm512_permutex2var_epi8(ids[2], bytes_u8x64, ids[3]));
 }
 
-FG_INLINE void edit_lanes(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances, int tables) {
-    FG_ALIGNED(64) uint8_t symbols[FG_EDIT_LANES][64];
-    uint64_t lengths[FG_EDIT_LANES] = {0}, plus[FG_EDIT_LANES], minus[FG_EDIT_LANES];
+FG_INLINE void edit_low(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances, int tables) {
+    FG_ALIGNED(64) uint8_t symbols[FG_LOW_LANES][64];
+    uint64_t lengths[FG_LOW_LANES] = {0}, plus[FG_LOW_LANES], minus[FG_LOW_LANES];
     size_t longest = 0;
     __m512i const places_u64x8 = _mm512_setr_epi64(0, 64, 128, 192, 256, 320, 384, 448), ones = _mm512_set1_epi64(-1);
     __m512i table[8], ids[4], plus_u64x8[GROUPS], minus_u64x8[GROUPS], left_i64x8[GROUPS];
@@ -264,13 +265,92 @@ FG_INLINE void edit_lanes(fg_needle const *needle, fg_text const *texts, size_t 
         distances[texts[i].index] = (int64_t)texts[i].count + rise(plus[i], minus[i], needle->rows);
 }
 
-static void edit_lanes_avx512(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
+static void edit_low_avx512(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
     if (needle->distinct < 16)
-        edit_lanes(needle, texts, count, distances, 1);
+        edit_low(needle, texts, count, distances, 1);
     else if (needle->distinct < 32)
-        edit_lanes(needle, texts, count, distances, 2);
+        edit_low(needle, texts, count, distances, 2);
     else
-        edit_lanes(needle, texts, count, distances, 4);
+        edit_low(needle, texts, count, distances, 4);
+}
+
+/** Four words of matches for eight texts' bytes, word by word: transposed in two rounds. The second half of texts
+ * stands in the upper half of registers, so lanes hold texts 0, 1, 4, 5, 2, 3, 6, 7. */
+FG_INLINE void four_words(fg_needle const *needle, uint8_t const bytes[LANES], size_t word, __m512i match[4]) {
+    __m512i both[4];
+    for (int i = 0; i < 4; i++)
+        both[i] = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm256_loadu_si256((__m256i const *)&needle->by_byte[bytes[i]][word])),
+            _mm256_loadu_si256((__m256i const *)&needle->by_byte[bytes[i + 4]][word]), 1);
+    __m512i const even01 = _mm512_unpacklo_epi64(both[0], both[1]), odd01 = _mm512_unpackhi_epi64(both[0], both[1]),
+                  even23 = _mm512_unpacklo_epi64(both[2], both[3]), odd23 = _mm512_unpackhi_epi64(both[2], both[3]);
+    match[0] = _mm512_shuffle_i64x2(even01, even23, 0x88), match[1] = _mm512_shuffle_i64x2(odd01, odd23, 0x88);
+    match[2] = _mm512_shuffle_i64x2(even01, even23, 0xDD), match[3] = _mm512_shuffle_i64x2(odd01, odd23, 0xDD);
+}
+
+FG_INLINE void edit_high(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances,
+                         size_t words) {
+    static uint8_t const text_of_lane[LANES] = {0, 1, 4, 5, 2, 3, 6, 7};
+    __m512i const ones = _mm512_set1_epi64(-1), zero = _mm512_setzero_si512();
+    __m512i plus[FG_NEEDLE_WORDS], minus[FG_NEEDLE_WORDS];
+    size_t shortest = SIZE_MAX, longest = 0;
+    for (size_t word = 0; word < words; word++) plus[word] = ones, minus[word] = zero;
+    for (size_t i = 0; i < count; i++) {
+        shortest = texts[i].count < shortest ? texts[i].count : shortest;
+        longest = texts[i].count > longest ? texts[i].count : longest;
+    }
+    if (count < LANES) shortest = 0;
+    for (size_t column = 0; column < longest; column++) {
+        uint8_t bytes[LANES] = {0};
+        __mmask8 live = 0xFF;
+        if (column < shortest) {
+            for (size_t i = 0; i < LANES; i++) bytes[i] = texts[i].data[column];
+        } else {
+            live = 0;
+            for (size_t lane = 0; lane < LANES; lane++) {
+                size_t const i = text_of_lane[lane];
+                if (i >= count || column >= texts[i].count) continue;
+                bytes[i] = texts[i].data[column], live |= (__mmask8)(1u << lane);
+            }
+        }
+        __m512i plus_in = ones, minus_in = zero;
+        for (size_t first = 0; first < words; first += 4) {
+            __m512i match[4];
+            four_words(needle, bytes, first, match);
+            for (size_t word = first; word < first + 4; word++) {
+                __m512i const p = plus[word], m = minus[word];
+                __m512i const equal = _mm512_or_si512(match[word - first], _mm512_srli_epi64(minus_in, 63));
+                __m512i const sum = _mm512_add_epi64(_mm512_and_si512(equal, p), p);
+                __m512i const diagonal = _mm512_ternarylogic_epi64(sum, p, _mm512_or_si512(equal, m), XOR_OR);
+                __m512i const across_plus = _mm512_ternarylogic_epi64(m, diagonal, p, OR_NOT_OR),
+                              across_minus = _mm512_and_si512(diagonal, p);
+                __m512i const above_plus = _mm512_shldi_epi64(across_plus, plus_in, 1),
+                              above_minus = _mm512_shldi_epi64(across_minus, minus_in, 1);
+                plus_in = across_plus, minus_in = across_minus;
+                plus[word] = _mm512_mask_mov_epi64(
+                    p, live, _mm512_ternarylogic_epi64(above_minus, diagonal, above_plus, OR_NOT_OR));
+                minus[word] = _mm512_mask_and_epi64(m, live, diagonal, above_plus);
+            }
+        }
+    }
+    uint64_t last[2][FG_NEEDLE_WORDS][LANES];
+    for (size_t word = 0; word < words; word++)
+        _mm512_storeu_si512(last[0][word], plus[word]), _mm512_storeu_si512(last[1][word], minus[word]);
+    for (size_t lane = 0; lane < LANES; lane++) {
+        size_t const i = text_of_lane[lane];
+        if (i >= count) continue;
+        int64_t distance = (int64_t)texts[i].count;
+        for (size_t word = 0; word * FG_WORD < needle->rows; word++)
+            distance += rise(last[0][word][lane], last[1][word][lane], needle->rows - word * FG_WORD);
+        distances[texts[i].index] = distance;
+    }
+}
+
+static void edit_high_avx512(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
+    if (needle->rows <= 4 * FG_WORD)
+        edit_high(needle, texts, count, distances, 4);
+    else
+        edit_high(needle, texts, count, distances, 8);
 }
 
 FG_TARGET_END
@@ -280,7 +360,8 @@ fg_similarity_kernels const fg_similarity_avx512 = {
     .suffix = suffix_avx512,
     .edit_word = {edit_word8_avx512, edit_word16_avx512, edit_word32_avx512},
     .edit_stripe = edit_stripe_avx512,
-    .edit_lanes = edit_lanes_avx512,
+    .edit_low = edit_low_avx512,
+    .edit_high = edit_high_avx512,
 };
 
 #endif

@@ -9,9 +9,9 @@ fg_edit fg_edit_begin(fg_similarity_kernels const *kernels, fg_width width, void
                       void const *b, size_t b_count, size_t limit) {
     size_t const shorter = a_count < b_count ? a_count : b_count;
     size_t const prefix = kernels->prefix(a, b, shorter << width) >> width, rest = shorter - prefix;
-    size_t const suffix = kernels->suffix(fg_text_at(a, a_count - rest, width), fg_text_at(b, b_count - rest, width),
-                                          rest << width) >>
-                          width;
+    size_t const suffix =
+        kernels->suffix(fg_text_at(a, a_count - rest, width), fg_text_at(b, b_count - rest, width), rest << width) >>
+        width;
     a = fg_text_at(a, prefix, width), a_count -= prefix + suffix;
     b = fg_text_at(b, prefix, width), b_count -= prefix + suffix;
     size_t const most = a_count > b_count ? a_count : b_count;
@@ -169,30 +169,39 @@ int fg_edit_step(fg_similarity_kernels const *kernels, fg_edit *edit, size_t *di
     return 1;
 }
 
-int fg_needle_make(fg_needle *needle, uint8_t const *pattern, size_t rows) {
-    memset(needle, 0, sizeof *needle);
-    needle->rows = rows;
-    for (size_t row = 0; row < rows; row++) {
+/** A number that grows with the length: the length itself, then steps of 1/32 of a power of two. */
+enum { OCTAVES = 20, KEYS = OCTAVES * 32 + 64 };
+static size_t length_key(size_t length) {
+    size_t octave = 0;
+    while (length >> octave >= 64) octave++;
+    return octave <= OCTAVES ? octave * 32 + (length >> octave) : KEYS - 1;
+}
+
+void fg_needle_make(fg_needle *needle, uint8_t const *pattern, size_t rows) {
+    needle->rows = rows, needle->distinct = 0, needle->is_low = rows <= FG_WORD;
+    memset(needle->ids, 0, sizeof needle->ids), memset(needle->matches, 0, sizeof needle->matches);
+    for (size_t row = 0; row < rows && needle->is_low; row++) {
         uint8_t *const id = &needle->ids[pattern[row]];
-        if (!*id) {
-            if (needle->distinct == FG_WORD - 1) return 0;
-            *id = (uint8_t)++needle->distinct;
-        }
-        needle->matches[*id] |= (uint64_t)1 << row;
+        if (!*id) *id = (uint8_t)++needle->distinct;
+        needle->is_low = needle->distinct < FG_WORD;
+        if (needle->is_low) needle->matches[*id] |= (uint64_t)1 << row;
     }
-    return 1;
+    if (needle->is_low) return;
+    memset(needle->by_byte, 0, sizeof needle->by_byte);
+    for (size_t row = 0; row < rows; row++)
+        needle->by_byte[pattern[row]][row / FG_WORD] |= (uint64_t)1 << row % FG_WORD;
 }
 
 void fg_edit_many(fg_similarity_kernels const *kernels, fg_needle const *needle, fg_text const *texts, size_t count,
                   fg_text *room, int64_t *distances) {
-    /* texts of similar length go together: sorted by counting, all of 255 symbols and more as one */
-    size_t starts[256] = {0};
-    for (size_t i = 0; i < count; i++) starts[texts[i].count < 255 ? texts[i].count : 255]++;
-    for (size_t length = 0, start = 0; length < 256; length++) {
-        size_t const next = start + starts[length];
-        starts[length] = start, start = next;
+    size_t starts[KEYS] = {0}; /* texts of similar length go together: sorted by counting */
+    for (size_t i = 0; i < count; i++) starts[length_key(texts[i].count)]++;
+    for (size_t key = 0, start = 0; key < KEYS; key++) {
+        size_t const next = start + starts[key];
+        starts[key] = start, start = next;
     }
-    for (size_t i = 0; i < count; i++) room[starts[texts[i].count < 255 ? texts[i].count : 255]++] = texts[i];
-    for (size_t i = 0; i < count; i += FG_EDIT_LANES)
-        kernels->edit_lanes(needle, room + i, count - i < FG_EDIT_LANES ? count - i : FG_EDIT_LANES, distances);
+    for (size_t i = 0; i < count; i++) room[starts[length_key(texts[i].count)]++] = texts[i];
+    size_t const lanes = needle->is_low ? FG_LOW_LANES : FG_HIGH_LANES;
+    fg_edit_lanes_fn *const edit = needle->is_low ? kernels->edit_low : kernels->edit_high;
+    for (size_t i = 0; i < count; i += lanes) edit(needle, room + i, count - i < lanes ? count - i : lanes, distances);
 }

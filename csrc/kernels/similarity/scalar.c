@@ -44,7 +44,7 @@ static void edit_stripe_scalar(fg_stripe *stripe) {
     }
 }
 
-static void edit_lanes_scalar(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
+static void edit_low_scalar(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
     for (size_t i = 0; i < count; i++) {
         uint64_t plus = ~(uint64_t)0, minus = 0;
         for (size_t column = 0; column < texts[i].count; column++) {
@@ -55,10 +55,28 @@ static void edit_lanes_scalar(fg_needle const *needle, fg_text const *texts, siz
     }
 }
 
+static void edit_high_scalar(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
+    size_t const words = (needle->rows + FG_WORD - 1) / FG_WORD;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t plus[FG_NEEDLE_WORDS], minus[FG_NEEDLE_WORDS];
+        for (size_t word = 0; word < words; word++) plus[word] = ~(uint64_t)0, minus[word] = 0;
+        for (size_t column = 0; column < texts[i].count; column++) {
+            uint64_t plus_in = 1, minus_in = 0;
+            for (size_t word = 0; word < words; word++)
+                advance(&plus[word], &minus[word], needle->by_byte[texts[i].data[column]][word], &plus_in, &minus_in);
+        }
+        int64_t distance = (int64_t)texts[i].count;
+        for (size_t word = 0; word < words; word++)
+            distance += rise(plus[word], minus[word], needle->rows - word * FG_WORD);
+        distances[texts[i].index] = distance;
+    }
+}
+
 fg_similarity_kernels const fg_similarity_scalar = {
     .prefix = prefix_scalar,
     .suffix = suffix_scalar,
     .edit_word = {edit_word8_scalar, edit_word16_scalar, edit_word32_scalar},
     .edit_stripe = edit_stripe_scalar,
-    .edit_lanes = edit_lanes_scalar,
+    .edit_low = edit_low_scalar,
+    .edit_high = edit_high_scalar,
 };

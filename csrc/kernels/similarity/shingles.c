@@ -1,7 +1,7 @@
 /** N-grams as numbers that are equal where the n-grams are: exact, whatever n.
  *
- * As many symbols as fit are packed into a word, which is interned. A longer n-gram is its first and its last 2g, 4g ...
- * symbols, as two numbers in one word, interned again: naming by doubling, after R. Karp, R. Miller, A. Rosenberg,
+ * As many symbols as fit are packed into a word, which is interned. A longer n-gram is its first and its last 2g, 4g
+ * ... symbols, as two numbers in one word, interned again: naming by doubling, after R. Karp, R. Miller, A. Rosenberg,
  * "Rapid identification of repeated patterns in strings, trees and arrays", STOC 1972. */
 #include "kernels/similarity.h"
 
