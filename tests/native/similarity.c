@@ -3,9 +3,9 @@
 #include "similarity_checks.h"
 
 #ifdef __aarch64__
-enum { RANDOM_CASES = 600 }; /* emulated */
+enum { RANDOM_CASES = 300 }; /* emulated */
 #else
-enum { RANDOM_CASES = 2000 };
+enum { RANDOM_CASES = 1000 };
 #endif
 
 static uint32_t state = 1;

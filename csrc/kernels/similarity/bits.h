@@ -1,4 +1,4 @@
-/** What levels do the same way: one word of one column. */
+/** What levels do the same way, a word at a time. */
 #ifndef FG_SIMILARITY_BITS_H
 #define FG_SIMILARITY_BITS_H
 
@@ -44,6 +44,17 @@ FG_INLINE size_t edit_word(void const *pattern, size_t rows, void const *text, s
         advance(&plus, &minus, match(pattern, fg_symbol_at(text, column, width), width), &plus_in, &minus_in);
     }
     return (size_t)((ptrdiff_t)columns + rise(plus, minus, rows));
+}
+
+/** A stripe, one word of one column after the other. */
+FG_INLINE void edit_stripe_by_word(fg_stripe *stripe) {
+    for (size_t column = 0; column < stripe->count; column++) {
+        uint64_t const *const matches = stripe->matches + stripe->columns[column] * stripe->stride;
+        uint64_t plus_in = stripe->edge[column] & 1, minus_in = stripe->edge[column] >> 1;
+        for (size_t word = 0; word < stripe->words; word++)
+            advance(&stripe->plus[word], &stripe->minus[word], matches[word], &plus_in, &minus_in);
+        if (!stripe->is_last) stripe->edge[column] = (uint8_t)(plus_in | minus_in << 1);
+    }
 }
 
 #endif

@@ -34,15 +34,7 @@ static size_t edit_word32_scalar(void const *pattern, size_t rows, void const *t
     return edit_word(pattern, rows, text, columns, match, FG_WIDTH32);
 }
 
-static void edit_stripe_scalar(fg_stripe *stripe) {
-    for (size_t column = 0; column < stripe->count; column++) {
-        uint64_t const *const matches = stripe->matches + stripe->columns[column] * stripe->stride;
-        uint64_t plus_in = stripe->edge[column] & 1, minus_in = stripe->edge[column] >> 1;
-        for (size_t word = 0; word < stripe->words; word++)
-            advance(&stripe->plus[word], &stripe->minus[word], matches[word], &plus_in, &minus_in);
-        if (!stripe->is_last) stripe->edge[column] = (uint8_t)(plus_in | minus_in << 1);
-    }
-}
+static void edit_stripe_scalar(fg_stripe *stripe) { edit_stripe_by_word(stripe); }
 
 static void edit_low_scalar(fg_needle const *needle, fg_text const *texts, size_t count, int64_t *distances) {
     for (size_t i = 0; i < count; i++) {
