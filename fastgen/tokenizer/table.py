@@ -1,17 +1,15 @@
-"""The bytes of every token of a vocabulary, and how the spellings of vocabularies become bytes."""
+"""How the spellings of vocabularies become bytes."""
 
 from __future__ import annotations
 
 import codecs
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from operator import index
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastgen.errors import InvalidParameterError
+from fastgen.tokenizer.bytetable import ByteTable
 
 __all__ = ["ByteTable", "byte_level_table", "sentencepiece_table"]
 
@@ -33,53 +31,6 @@ _BYTE_OF[[ord(character) for character in _ALPHABET]] = np.arange(256)
 _PLAIN: Final = frozenset(map(chr, range(0x21, 0x7F)))  # stand for themselves, as text and as bytes
 
 
-class ByteTable:
-    """The bytes of the tokens, one after the other.
-
-    Attributes
-    ----------
-    blob : bytes
-    offsets : ndarray of uint32, [vocabulary + 1]
-        The bytes of token ``i`` are ``blob[offsets[i]:offsets[i + 1]]``. Read-only.
-    """
-
-    __slots__ = ("_bounds", "blob", "offsets")
-
-    def __init__(self, blob: bytes, lengths: Iterable[int], count: int) -> None:
-        self.blob = blob
-        self.offsets: NDArray[np.uint32] = np.zeros(count + 1, np.uint32)
-        np.cumsum(np.fromiter(lengths, np.uint32, count), dtype=np.uint32, out=self.offsets[1:])
-        self.offsets.flags.writeable = False
-        self._bounds = memoryview(self.offsets.data)  # its items are Python integers, which NumPy is slow to make
-
-    @classmethod
-    def of(cls, pieces: Sequence[bytes]) -> ByteTable:
-        """Make a table of the bytes of each token."""
-        return cls(b"".join(pieces), map(len, pieces), len(pieces))
-
-    def __len__(self) -> int:
-        return len(self._bounds) - 1
-
-    def __getitem__(self, token_id: int) -> bytes:
-        """Return the bytes of a token.
-
-        Raises
-        ------
-        InvalidParameterError
-            ``token_out_of_range``.
-        """
-        token = index(token_id)
-        if not 0 <= token < len(self._bounds) - 1:
-            raise InvalidParameterError(
-                "a token id is outside the vocabulary",
-                code="token_out_of_range",
-                hint="the ids may come from another model's tokenizer",
-                token=token,
-                vocab_size=len(self),
-            )
-        return self.blob[self._bounds[token] : self._bounds[token + 1]]
-
-
 def byte_level_table(tokens: Sequence[str], literal: Mapping[int, bytes]) -> ByteTable:
     """Return the table of a byte-level vocabulary: each character of a token stands for a byte.
 
@@ -95,7 +46,7 @@ def byte_level_table(tokens: Sequence[str], literal: Mapping[int, bytes]) -> Byt
         units = np.frombuffer("".join(tokens).encode("utf-16-le", "surrogatepass"), "<u2")
         raw = _BYTE_OF[np.minimum(units, len(_BYTE_OF) - 1)]
         if raw.min(initial=0) >= 0:
-            return ByteTable(raw.astype(np.uint8).tobytes(), map(len, tokens), len(tokens))
+            return ByteTable(raw.astype(np.uint8), map(len, tokens), len(tokens))
     pieces = [_byte_level_piece(token) for token in tokens]
     for token_id, piece in literal.items():
         pieces[token_id] = piece
