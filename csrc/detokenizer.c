@@ -3,19 +3,19 @@
 #define EACH_BYTE 0x0101010101010101u
 #define HIGH_BITS (EACH_BYTE << 7)
 
-/** A bit for every byte that is not printable ASCII, or at least one such bit if there is one. */
+/** Not zero if a byte is not printable ASCII. */
 static uint64_t unprintable(uint64_t word) {
-    uint64_t const below_space = (word - EACH_BYTE * 0x20) & ~word;
-    uint64_t const deleted = word ^ EACH_BYTE * 0x7F;
-    return (word | below_space | ((deleted - EACH_BYTE) & ~deleted)) & HIGH_BITS;
+    uint64_t const above_tilde = word + EACH_BYTE; /* DEL and above have, or get, the high bit; none below carries */
+    uint64_t const below_space = ~(word + EACH_BYTE * 0x60);
+    return (word | above_tilde | below_space) & HIGH_BITS;
 }
 
-/** The next eight bytes; those behind the end become spaces. */
+/** The next eight bytes; those behind the end become spaces. Without branches: lengths of tokens can't be foretold. */
 static uint64_t next_word(uint8_t const *bytes, size_t count) {
-    uint64_t word;
+    static uint8_t const ends[16] = {255, 255, 255, 255, 255, 255, 255, 255};
+    uint64_t word, inside;
     memcpy(&word, bytes, sizeof word);
-    if (count >= sizeof word) return word;
-    uint64_t const inside = ((uint64_t)1 << 8 * count) - 1; /* little-endian, as all targets are */
+    memcpy(&inside, ends + 8 - (count < 8 ? count : 8), sizeof inside);
     return (word & inside) | (EACH_BYTE * 0x20 & ~inside);
 }
 
@@ -24,12 +24,12 @@ size_t fg_mark_tokens(uint8_t const *bytes, uint32_t const *offsets, size_t coun
     for (size_t token = 0; token < count; token++) {
         uint8_t const *const begin = bytes + offsets[token];
         size_t const size = offsets[token + 1] - offsets[token];
-        uint64_t word = next_word(begin, size), others = unprintable(word);
+        uint64_t high = next_word(begin, size), others = unprintable(high);
         for (size_t place = 8; place < size; place += 8) {
             uint64_t const next = next_word(begin + place, size - place);
-            word |= next, others |= unprintable(next);
+            high |= next, others |= unprintable(next);
         }
-        int const broken = word & HIGH_BITS && !fg_utf8_is_sound(begin, size);
+        int const broken = high & HIGH_BITS && !fg_utf8_is_sound(begin, size);
         size_t const most = broken ? 3 * size : size; /* U+FFFD for each byte */
         marks[token] = (uint8_t)(FG_TOKEN_ANY | (others ? 0 : FG_TOKEN_PLAIN) | (broken ? FG_TOKEN_BROKEN : 0));
         longest = most > longest ? most : longest;
@@ -89,6 +89,14 @@ void fg_detokenizer_take(fg_detokenizer *detokenizer, uint32_t token, uint8_t co
         end += fg_utf8_decode(&detokenizer->decoder, (uint8_t const *)" ", 1, detokenizer->text + end);
     }
     detokenizer->after_special = detokenizer->spaces && special;
+    if (mark & FG_TOKEN_PLAIN && count && detokenizer->clusters && !detokenizer->decoder.count &&
+        detokenizer->cluster.last != FG_CLUSTER_PREPEND) {
+        /* A boundary before each of its characters; only the last may have something to follow. */
+        fg_text_copy(detokenizer->text + end, bytes, count);
+        detokenizer->cluster = (fg_cluster){FG_CLUSTER_OTHER, 0, 0, 0};
+        detokenizer->held_at = *size = end + count - 1, detokenizer->held = 1;
+        return;
+    }
     end += fg_utf8_decode(&detokenizer->decoder, bytes, count, detokenizer->text + end);
     *size = release(detokenizer, end);
     watch(detokenizer);

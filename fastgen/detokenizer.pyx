@@ -218,8 +218,8 @@ cdef class Detokenizer:
             As `push`; none of the tokens is added then.
         """
         cdef list own
-        cdef const int32_t[::1] small
-        cdef const int64_t[::1] wide
+        cdef const int32_t[::1] small = None
+        cdef const int64_t[::1] wide = None
         cdef int32_t *tokens
         cdef size_t count, place
         self.enter()

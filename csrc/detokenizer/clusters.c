@@ -65,10 +65,8 @@ int fg_cluster_begins(fg_cluster *cluster, uint32_t point) {
         cluster->picture = 1;
     else
         cluster->picture = cluster->picture != 1 || !extends(class) ? 0 : class == FG_CLUSTER_JOINER ? 2 : 1;
-    if (class == FG_CLUSTER_CONSONANT)
+    if (class == FG_CLUSTER_EXTEND_LINKER || class == FG_CLUSTER_LINKER)
         cluster->conjunct = 1;
-    else if (class == FG_CLUSTER_EXTEND_LINKER || class == FG_CLUSTER_LINKER)
-        cluster->conjunct = cluster->conjunct ? 2 : 0;
     else if (class != FG_CLUSTER_EXTEND && class != FG_CLUSTER_JOINER)
         cluster->conjunct = 0;
     return boundary;

@@ -33,7 +33,7 @@ typedef struct fg_cluster {
     uint8_t last;     /* fg_cluster_class of the last code point */
     uint8_t odd_flag; /* an odd number of flag letters stands last */
     uint8_t picture;  /* 1: a picture and extenders stand last; 2: and then a joiner */
-    uint8_t conjunct; /* 1: a consonant and extenders stand last; 2: with a linker among them */
+    uint8_t conjunct; /* a linker and extenders (InCB) stand last */
 } fg_cluster;
 
 /** Add a code point; returns whether a cluster begins with it. */

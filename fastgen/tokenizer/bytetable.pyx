@@ -48,7 +48,8 @@ cdef class ByteTable:
     """
 
     def __cinit__(self, const uint8_t[::1] blob not None, lengths, count):
-        cdef size_t size = blob.shape[0], end = 0, length, token = 0
+        cdef size_t size = blob.shape[0], end = 0, token = 0
+        cdef Py_ssize_t length
         cdef uint8_t *bytes
         cdef uint32_t *offsets
         if not 0 <= count < 1 << 31:
@@ -56,9 +57,10 @@ cdef class ByteTable:
         bytes = self.reserve(count, size)
         offsets = <uint32_t *>self.begins
         for one in lengths:
-            if token == self.count or not 0 <= one <= size - end:
+            length = one
+            if token == self.count or length < 0 or <size_t>length > size - end:
                 break
-            end += <size_t>one
+            end += length
             token += 1
             offsets[token] = <uint32_t>end
         else:

@@ -33,6 +33,8 @@ def compiled(harness: Path, program: Path, *command: str) -> Path:
     sampler = family == "sampler"
     kernels = CSRC / "kernels" / ("logits" if sampler else family)
     sources = [harness, CSRC / "cpu.c", kernels.with_suffix(".c"), *sorted(kernels.glob("*.c"))]
+    if harness.stem.endswith("detokenizer"):
+        sources = [harness, CSRC / "detokenizer.c", *sorted((CSRC / "detokenizer").glob("*.c"))]
     if sampler:
         sources += [CSRC / "history.c", CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
     if family == "tokens":
