@@ -222,7 +222,6 @@ cdef class Detokenizer:
         cdef const int64_t[::1] wide = None
         cdef int32_t *tokens
         cdef size_t count, place
-        self.enter()
         given = memoryview(token_ids) if PyObject_CheckBuffer(token_ids) else None
         if given is not None and given.ndim == 1 and given.c_contiguous and given.format in ("i", "l", "q"):
             if given.itemsize == 4:
@@ -245,6 +244,7 @@ cdef class Detokenizer:
                     tokens[place] = id_of(own[place])
                 if <uint32_t>tokens[place] >= self.c.count:
                     raise outside(index(given[place]), self.table)
+            self.enter()        # here: what is no plain int may have run other threads
             return self.push_all(tokens, count)
         finally:
             PyMem_Free(tokens)

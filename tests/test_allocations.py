@@ -1,4 +1,4 @@
-"""Sampling takes no memory: libc's allocator is counted in a process of its own, over 1,000 calls of each plan."""
+"""Sampling and detokenizing take no memory: libc's allocator is counted in a process of its own, over 1,000 calls."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ def prepared(plan: str, vocabulary: int) -> Callable[[], object]:
     return lambda: sampler.sample(row)
 
 
+def pushes() -> dict[str, Callable[[], object]]:
+    """Return calls that push a token: with text, without, and where clusters are held back."""
+    from fakes import FakeTokenizer
+
+    from fastgen.detokenizer import Detokenizer
+
+    tokenizer = FakeTokenizer(words=[b" token", "日本".encode()])
+    end = tokenizer.eos_ids[0]
+    push, whole = Detokenizer(tokenizer).push, Detokenizer(tokenizer, hold="grapheme").push
+    return {
+        "push": lambda: push(256),
+        "push of other letters": lambda: push(257),
+        "push of clusters": lambda: whole(257),
+        "push without text": lambda: push(end),
+    }
+
+
 def counted(library: str) -> dict[str, dict[str, int]]:
     """Return how many allocations the calls of each plan made, by vocabulary; and those of calls that do nothing."""
     count = ctypes.CDLL(library).count_allocations
@@ -64,7 +81,8 @@ def counted(library: str) -> dict[str, dict[str, int]]:
         return int(count()) - before
 
     plans = {plan: {str(size): during(prepared(plan, size)) for size in VOCABULARIES} for plan in PLANS}
-    return {"nothing": {"0": during(lambda: None)}, **plans}
+    texts = {name: {"0": during(call)} for name, call in pushes().items()}
+    return {"nothing": {"0": during(lambda: None)}, **plans, **texts}
 
 
 def counting_library(folder: Path) -> Path:
@@ -107,6 +125,10 @@ def test_the_python_objects_of_a_call_are_few_whatever_the_plan_and_the_vocabula
     """Without Python's own allocator its objects are counted too: 12 for a row, 17 with a mask, 22 for a batch."""
     found = allocator_counts(Path(__file__), library, "malloc")
     idle = found.pop("nothing")["0"]
+    texts = {name: found.pop(name)["0"] - idle for name in [*found] if name.startswith("push")}
+    assert texts.pop("push without text") == 0
+    assert texts.pop("push") == CALLS  # the str
+    assert max(texts.values()) <= 3 * CALLS  # CPython makes a str that is not ASCII in steps
     for plan, sizes in found.items():
         per_call = [(n - idle) / CALLS for n in sizes.values()]
         assert 0 < max(per_call) <= 24, (plan, sizes)
@@ -114,5 +136,5 @@ def test_the_python_objects_of_a_call_are_few_whatever_the_plan_and_the_vocabula
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     print(json.dumps(counted(sys.argv[1])))

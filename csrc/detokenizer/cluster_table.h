@@ -1,4 +1,5 @@
 /** Classes of code points for grapheme clusters, of Unicode 18.0.0. Written by make_cluster_table.py. */
+/* clang-format off */
 #ifndef FG_DETOKENIZER_CLUSTER_TABLE_H
 #define FG_DETOKENIZER_CLUSTER_TABLE_H
 

@@ -46,7 +46,7 @@ static int begins(fg_cluster const *cluster, uint8_t class) {
     case FG_CLUSTER_T: /* GB7, GB8 */
         return last != FG_CLUSTER_LV && last != FG_CLUSTER_V && last != FG_CLUSTER_LVT && last != FG_CLUSTER_T;
     case FG_CLUSTER_CONSONANT:
-        return cluster->conjunct != 2; /* GB9c */
+        return !cluster->conjunct; /* GB9c as of Unicode 18 */
     case FG_CLUSTER_PICTURE:
         return cluster->picture != 2; /* GB11 */
     case FG_CLUSTER_FLAG:

@@ -79,6 +79,7 @@ def main(version: str) -> None:
         lines.append("{" + ", ".join(f"0x{word:x}" for word in words) + "},")
     Path(__file__).with_name("cluster_table.h").write_text(
         f"""/** Classes of code points for grapheme clusters, of Unicode {version}. Written by make_cluster_table.py. */
+/* clang-format off */
 #ifndef FG_DETOKENIZER_CLUSTER_TABLE_H
 #define FG_DETOKENIZER_CLUSTER_TABLE_H
 

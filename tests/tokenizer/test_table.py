@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,23 @@ def test_layout() -> None:
     assert not table.offsets.flags.writeable
     assert pieces(table) == [b"ab", b"", b"\xff"]
     assert pieces(ByteTable.of([])) == []
+
+
+def test_tables_can_be_copied_and_pickled() -> None:
+    table = ByteTable.of([b"ab", b"", b"\xff"])
+    assert pieces(pickle.loads(pickle.dumps(table))) == pieces(copy.deepcopy(table)) == pieces(table)
+
+
+@pytest.mark.parametrize("lengths", [[1], [1, 1, 1], [2, 1], [4, -1], [0, 0], [2**40, 0], [-1, 4]])
+def test_lengths_that_are_not_those_of_the_bytes(lengths: list[int]) -> None:
+    with pytest.raises(InvalidParameterError):
+        ByteTable(b"ab\xff"[:2], lengths, 2)
+
+
+@pytest.mark.parametrize("count", [-1, 2**31, 2**70])
+def test_absurd_counts(count: int) -> None:
+    with pytest.raises(InvalidParameterError):
+        ByteTable(b"", [], count)
 
 
 @pytest.mark.parametrize("token", [-1, 3, 2**40])
