@@ -66,7 +66,7 @@ cdef size_t measure(object text, fg_utf8_validate_fn kernel) except? <size_t>-1:
 
 
 cdef size_t rest(const uint8_t *text, size_t size) noexcept nogil:
-    """Return how many bytes are left of the first ill-formed sequence on: none if there is none."""
+    """Return how many bytes there are from the first ill-formed sequence on: none if there is none."""
     return size - table.validate(text, size)
 
 
