@@ -1,29 +1,36 @@
-"""Chat templates: messages to prompt text, and to token ids in which no text of a user is a control token."""
+"""Chat templates: messages to prompt text, and to token ids in which no text of a user is a control token.
+
+What Jinja writes is the definition. When messages of the same roles come a second time, the template's program for such
+roles is learned (`fastgen.segments`), and from then on the program writes them: the same bytes in a fraction of the
+time, with every byte marked as the template's or a message's. Left to Jinja are messages with other keys than role and
+content, more variables, and roles for which what the template writes depends on what the contents are.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from fastgen.control import Hidden, control_strings, encode_apart
-from fastgen.errors import PromptError, missing_dependency
+from fastgen.control import Hidden, check_roles, control_strings, encode_apart, encode_prompt, warn_of_control_tokens
+from fastgen.errors import InvalidParameterError, PromptError
+from fastgen.messages import checked, plain
+from fastgen.program import TAG, Program, Programs
+from fastgen.prompt import PromptBuilder
+from fastgen.sandbox import DEADLINE, MAX_ADDED, deadline, sandbox
+from fastgen.segments import learn
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     from fastgen.tokenizer import Tokenizer
 
 __all__ = ["ChatTemplate"]
 
 MAX_SOURCE: Final = 1 << 18  # characters of a template
-MAX_ADDED: Final = 1 << 20  # characters that a template may add to the contents of the messages
-MAX_DEPTH: Final = 32  # nesting of a message
 MAX_QUOTED: Final = 300  # characters of a template's own error message
-MAX_EXPONENT: Final = 64
+OPEN, CONTINUED = 1, 2  # modes of programs; 0 is neither
 
 
 class ChatTemplate:
@@ -41,7 +48,7 @@ class ChatTemplate:
         How errors call it.
     """
 
-    __slots__ = ("_compiled", "bos_token", "eos_token", "name", "source")
+    __slots__ = ("_compiled", "_programs", "bos_token", "eos_token", "name", "source")
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "chat template") -> None:
         self.source = source
@@ -49,9 +56,15 @@ class ChatTemplate:
         self.eos_token = eos_token
         self.name = name
         self._compiled: Template | None = None
+        self._programs = _programs(source, bos_token, eos_token)
 
     def render(
-        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **variables: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        **variables: Any,
     ) -> str:
         """Return the prompt of a conversation.
 
@@ -62,6 +75,9 @@ class ChatTemplate:
             they are; their values must be what JSON can hold.
         add_generation_prompt : bool, default True
             Whether the prompt ends with the opening of the answer.
+        continue_final_message : bool, default False
+            Whether the prompt ends with the content of the last message, for the model to go on with it. Say
+            ``add_generation_prompt=False`` then.
         **variables
             More values for the template, such as ``tools``.
 
@@ -74,10 +90,47 @@ class ChatTemplate:
         ------
         PromptError
             The messages are malformed (``prompt_empty``, ``prompt_invalid``, ``prompt_not_utf8``), or the template is
-            faulty, refuses them or grows out of bounds (``prompt_invalid``; the hint quotes the template).
+            faulty, refuses them, takes too long or grows out of bounds (``prompt_invalid``; the hint quotes the
+            template).
         """
-        more = {name: _plain(value, {"variable": name}) for name, value in variables.items()}
-        return self._render(_checked(messages), add_generation_prompt, datetime.now(), more)
+        mode = _mode(add_generation_prompt, continue_final_message)
+        if not variables:
+            prompt = PromptBuilder()
+            if self._programs.write(prompt, messages, mode):
+                return str(prompt)
+        more = {name: plain(value, {"variable": name}) for name, value in variables.items()}
+        conversation = checked(messages)
+        text = self._render(conversation, mode, datetime.now(), more)
+        self._notice(conversation, mode, more)
+        return text
+
+    def write(
+        self,
+        prompt: PromptBuilder,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+    ) -> bool:
+        """Append a conversation to a prompt, trusted where the template wrote it; return whether that can be done.
+
+        It can't, and nothing is written, where `program` tells why. Parameters and errors as in `render`.
+        """
+        mode = _mode(add_generation_prompt, continue_final_message)
+        if self._programs.write(prompt, messages, mode):
+            return True
+        conversation = checked(messages)
+        program = self._learned([message["role"] for message in conversation], mode)
+        if isinstance(program, str) or any(len(message) != 2 for message in conversation):
+            return False
+        contents = [message["content"] for message in conversation]
+        return program.write(prompt, contents)
+
+    def program(
+        self, roles: Sequence[str], *, add_generation_prompt: bool = True, continue_final_message: bool = False
+    ) -> Program | str:
+        """Return the program that writes messages of these roles, or why Jinja does."""
+        return self._learned(list(roles), _mode(add_generation_prompt, continue_final_message))
 
     def encode(
         self,
@@ -85,19 +138,25 @@ class ChatTemplate:
         tokenizer: Tokenizer,
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        allow_control_tokens: bool = False,
+        **variables: Any,
     ) -> list[int]:
         """Return the token ids of a conversation.
 
-        Control strings that the template writes become control tokens; the same strings in what the messages hold are
-        encoded as plain text, also where a string is put together from a content and its surroundings. Roles alone
-        count as the application's own words: templates build control strings from them.
+        Control strings that the template writes become control tokens; the same strings in what the messages and the
+        variables hold are encoded as plain text, also where a string is put together from a content and its
+        surroundings. Roles alone count as the application's own words: templates build control strings from them.
 
         Parameters
         ----------
-        messages, add_generation_prompt
+        messages, add_generation_prompt, continue_final_message, **variables
             As in `render`.
         tokenizer : Tokenizer
             What encodes; its ``special_strings`` are the control strings.
+        allow_control_tokens : bool, default False
+            Whether control strings in messages become control tokens too. Whoever can write a message can then forge
+            the messages of others, so it warns (`ControlTokenWarning`).
 
         Returns
         -------
@@ -111,23 +170,29 @@ class ChatTemplate:
             As `render`; also if a role holds a control string, or a message holds one and the template changes its
             text so that the two can't be told apart (both ``prompt_invalid``).
         """
-        plain = _checked(messages)
+        mode = _mode(add_generation_prompt, continue_final_message)
+        if not variables:
+            prompt = PromptBuilder()
+            if self._programs.write(prompt, messages, mode):
+                if not allow_control_tokens:
+                    check_roles(messages, tokenizer)
+                return encode_prompt(prompt, tokenizer, allow_control_tokens=allow_control_tokens)
+        more = {name: plain(value, {"variable": name}) for name, value in variables.items()}
+        conversation = checked(messages)
         now = datetime.now()
+        if allow_control_tokens:
+            warn_of_control_tokens()
+        else:
+            check_roles(conversation, tokenizer)
+        text = self._render(conversation, mode, now, more)
+        self._notice(conversation, mode, more)
         control = control_strings(tuple(tokenizer.special_strings))
-        for place, message in enumerate(plain):
-            if control.pattern.search(message["role"]):
-                raise PromptError(
-                    "a role holds a control string",
-                    hint="a role is a plain word such as user or assistant",
-                    message_index=place,
-                    role=message["role"],
-                )
-        text = self._render(plain, add_generation_prompt, now, {})
         hidden = Hidden(control, text)
-        disguised = [hidden.message(message) for message in plain]
-        if disguised == plain:
+        disguised = [hidden.message(message) for message in conversation]
+        others = {name: hidden.value(value) for name, value in more.items()}
+        if allow_control_tokens or (disguised == conversation and others == more):
             return tokenizer.encode(text, control_tokens=True)
-        skeleton = self._render(disguised, add_generation_prompt, now, {})
+        skeleton = self._render(disguised, mode, now, others)
         if hidden.reveal(skeleton) != text:
             raise PromptError(
                 "the chat template changes a message so that its text can't be kept apart from control strings",
@@ -136,19 +201,26 @@ class ChatTemplate:
             )
         return encode_apart(text, skeleton, control, tokenizer)
 
-    def _render(self, messages: list[Any], add_generation_prompt: bool, now: datetime, more: dict[str, Any]) -> str:
-        template = self._compiled or self._compile()
-        self._compiled = template
-        values = {
-            "messages": messages,
+    def _values(self, mode: int) -> dict[str, Any]:
+        """Return what the template sees besides messages and clock."""
+        return {
             "tools": None,
             "documents": None,
-            "add_generation_prompt": add_generation_prompt,
+            "add_generation_prompt": mode == OPEN,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
-            "strftime_now": lambda form: now.strftime(form),
-            **more,
+            DEADLINE: deadline(),
         }
+
+    def _render(self, messages: list[Any], mode: int, now: datetime, more: dict[str, Any]) -> str:
+        template = self._compiled or self._compile()
+        self._compiled = template
+        if mode == CONTINUED:
+            last = messages[-1]
+            if last["content"] is None or "content" not in self.source:
+                raise self._not_open()
+            messages = [*messages[:-1], {**last, "content": last["content"] + TAG}]
+        values = {**self._values(mode), "messages": messages, "strftime_now": lambda form: now.strftime(form), **more}
         room = MAX_ADDED + sum(len(message.get("content") or "") for message in messages)
         chunks: list[str] = []
         try:
@@ -163,14 +235,52 @@ class ChatTemplate:
             raise PromptError(
                 "the chat template writes too much", hint="use another template", template=self.name, limit=MAX_ADDED
             )
-        return "".join(chunks)
+        text = "".join(chunks)
+        return self._cut(text, last["content"]) if mode == CONTINUED else text
+
+    def _cut(self, text: str, content: str) -> str:
+        """End a prompt at its last tag, which stands at the end of the last content, as transformers does."""
+        end = text.rfind(TAG.rstrip())
+        if end < 0 or content.strip() not in text:
+            raise self._not_open()
+        return text[:end] if text.startswith(TAG, end) else text[:end].rstrip()
+
+    def _not_open(self) -> PromptError:
+        return PromptError(
+            "the last message can't be continued",
+            hint="it has no content, or the chat template does not write it as it is",
+            template=self.name,
+        )
+
+    def _notice(self, messages: list[dict[str, Any]], mode: int, more: Mapping[str, Any]) -> None:
+        """Learn the program for such messages when they come a second time."""
+        if more or any(len(message) != 2 or not isinstance(message["content"], str) for message in messages):
+            return
+        roles = [message["role"] for message in messages]
+        known = self._programs.known(roles, mode)
+        if known is None:
+            self._programs.learn(roles, mode, True)
+        elif known is True:
+            self._learned(roles, mode)
+
+    def _learned(self, roles: list[str], mode: int) -> Program | str:
+        known = self._programs.known(roles, mode)
+        if known is None or isinstance(known, bool):
+
+            def render(contents: list[str], now: datetime) -> str:
+                messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
+                return self._render(messages, mode, now, {})
+
+            known = learn(self.source, roles, self._values(mode), render, continued=mode == CONTINUED)
+            self._programs.learn(roles, mode, known)
+        return known
 
     def _compile(self) -> Template:
         if len(self.source) > MAX_SOURCE:
             raise PromptError(
                 "the chat template is too long", hint="use another template", template=self.name, limit=MAX_SOURCE
             )
-        environment = _environment()
+        environment = sandbox()
         try:
             return environment.from_string(self.source)
         except Exception as error:  # syntax errors, but also what a constant expression in it raises
@@ -183,106 +293,16 @@ class ChatTemplate:
         return PromptError(what, hint=f"the template says: {said}", **where)
 
 
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Return Jinja as `transformers` sets it up for chat templates."""
-    try:
-        from jinja2 import TemplateError, ext, nodes
-        from jinja2.exceptions import SecurityError
-        from jinja2.parser import Parser
-        from jinja2.runtime import Context
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError as error:
-        raise missing_dependency("jinja2", "torch", "a chat template") from error
-
-    class Generation(ext.Extension):
-        """The tag that marks what the assistant wrote; it has no effect on the text."""
-
-        tags = {"generation"}  # noqa: RUF012 - a set, as jinja2 declares it
-
-        def parse(self, parser: Parser) -> nodes.Node:
-            line = next(parser.stream).lineno
-            return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
-
-    class Environment(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**"})  # also keeps the compiler from computing them beforehand
-
-        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-            repeated = any(
-                isinstance(items, Sequence) and isinstance(times, int) and len(items) * times > MAX_ADDED
-                for items, times in ((left, right), (right, left))
-            )
-            if repeated or (operator == "**" and isinstance(right, int) and right > MAX_EXPONENT):
-                raise SecurityError("a product in the template is too large")
-            return super().call_binop(context, operator, left, right)
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(
-        x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-    ) -> str:
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols])
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    return environment
+@lru_cache(maxsize=32)
+def _programs(source: str, bos_token: str, eos_token: str) -> Programs:
+    """Return the programs of a template, which all its objects share."""
+    return Programs()
 
 
-def _checked(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages as plain data, or raise `PromptError` with the place of the first fault."""
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
-        raise PromptError(
-            "messages must be a list of mappings",
-            hint='such as [{"role": "user", "content": "Hi"}]',
-            type=type(messages).__name__,
+def _mode(add_generation_prompt: bool, continue_final_message: bool) -> int:
+    if continue_final_message and add_generation_prompt:
+        raise InvalidParameterError(
+            "the last message can't go on and be followed by an answer",
+            hint="with continue_final_message=True say add_generation_prompt=False",
         )
-    if not messages:
-        raise PromptError("there are no messages", code="prompt_empty", hint="a conversation has at least one message")
-    plain: list[dict[str, Any]] = []
-    for place, message in enumerate(messages):
-        where: dict[str, Any] = {"message_index": place}
-        if not isinstance(message, Mapping) or not all(isinstance(key, str) for key in message):
-            raise PromptError("a message must be a mapping with str keys", hint="such as role and content", **where)
-        if not isinstance(message.get("role"), str):
-            raise PromptError("a message has no role", hint="give it a str such as user under the key role", **where)
-        if "content" not in message or not isinstance(message["content"], (str, bytes, type(None))):
-            raise PromptError("a message has no content", hint="give it a str, UTF-8 bytes or None", **where)
-        plain.append({_plain(key, where): _plain(value, {**where, "key": key}) for key, value in message.items()})
-    return plain
-
-
-def _plain(value: Any, where: Mapping[str, Any], depth: int = 0) -> Any:
-    """Return a copy in plain JSON types: a template must not reach the methods of foreign objects."""
-    if value is None or type(value) in (bool, int, float):
-        return value
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            before = len(value[: error.start].encode())
-            raise _not_utf8("a message holds a lone surrogate", before, where) from error
-        return str.__str__(value)
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise _not_utf8("bytes of a message are not UTF-8", error.start, where) from error
-    if depth >= MAX_DEPTH:
-        raise PromptError("a message is nested too deeply", hint="flatten it", limit=MAX_DEPTH, **where)
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {_plain(key, where): _plain(item, where, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_plain(item, where, depth + 1) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    raise PromptError(
-        "a message holds a value that JSON can't",
-        hint="use str, numbers, lists and dicts",
-        type=type(value).__name__,
-        **where,
-    )
-
-
-def _not_utf8(what: str, offset: int, where: Mapping[str, Any]) -> PromptError:
-    return PromptError(what, code="prompt_not_utf8", hint="send well-formed Unicode", offset=offset, **where)
+    return CONTINUED if continue_final_message else OPEN if add_generation_prompt else 0

@@ -1,20 +1,42 @@
-"""Control strings: what a tokenizer treats as control tokens, and how text of users is kept from becoming one."""
+"""Control strings: what a tokenizer treats as control tokens, and how text of users is kept from becoming one.
+
+A prompt is encoded from its text and a skeleton, which is as long and has other characters wherever a control string
+could come from a user. A control string of the text that the skeleton lacks is text. Programs mark what they write, so
+their skeleton is at hand (`encode_prompt`); for Jinja it is rendered from messages in disguise (`Hidden`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fastgen.errors import PromptError
+from fastgen.tokenizer.base import TableTokenizer
 
 if TYPE_CHECKING:
+    from fastgen.prompt import PromptBuilder
     from fastgen.tokenizer import Tokenizer
 
-__all__ = ["ControlStrings", "Hidden", "control_strings", "encode_apart"]
+__all__ = [
+    "ControlStrings",
+    "ControlTokenWarning",
+    "Hidden",
+    "check_roles",
+    "control_strings",
+    "encode_apart",
+    "encode_prompt",
+    "warn_of_control_tokens",
+]
 
+MAX_ROLES: Final = 256  # that are remembered
 STAND_INS: Final = range(0x20000, 0x2A6E0)  # rare ideographs: no case, no space, printable (repr() keeps them)
+
+
+class ControlTokenWarning(UserWarning):
+    """Text that was not written by the application is allowed to become control tokens."""
 
 
 class ControlStrings:
@@ -27,6 +49,9 @@ class ControlStrings:
         self.heads = {string[:size] for string in longest_first for size in range(1, len(string))}
         self.tails = {string[-size:] for string in longest_first for size in range(1, len(string))}
         self.longest = max(map(len, longest_first), default=0)
+        taken = {char for string in longest_first for char in string}
+        self.blank = next((char for char in map(chr, range(128)) if char not in taken), None)
+        self.innocent: set[str] = set()  # roles without a control string
 
     def occurrences(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the spans of all control strings, overlapping ones too; of those with one start, the longest."""
@@ -34,6 +59,15 @@ class ControlStrings:
         while match:
             yield match.span()
             match = self.pattern.search(text, match.start() + 1)
+
+    def touches(self, text: str) -> bool:
+        """Tell whether a text could share characters with a control string, whatever stands around it."""
+        sizes = range(1, min(self.longest, len(text) + 1))
+        return (
+            self.pattern.search(text) is not None
+            or text in self.joined
+            or any(text[-size:] in self.heads or text[:size] in self.tails for size in sizes)
+        )
 
     def suspects(self, text: str, whole: bool) -> Iterator[tuple[int, int]]:
         """Yield the spans that are control strings or, at either end, may be part of one; if `whole`, all of it too."""
@@ -68,7 +102,7 @@ class Hidden:
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
         return {
             key if key in ("role", "content") else self._text(key): (
-                value if key == "role" else self._value(value, whole=key == "content")
+                value if key == "role" else self.value(value, whole=key == "content")
             )
             for key, value in message.items()
         }
@@ -76,13 +110,13 @@ class Hidden:
     def reveal(self, text: str) -> str:
         return text.translate(self._originals)
 
-    def _value(self, value: Any, whole: bool = False) -> Any:
+    def value(self, value: Any, whole: bool = False) -> Any:
         if isinstance(value, str):
             return self._text(value, whole)
         if isinstance(value, dict):
-            return {self._text(key): self._value(item) for key, item in value.items()}
+            return {self._text(key): self.value(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return type(value)([self._value(item) for item in value])
+            return type(value)([self.value(item) for item in value])
         return value
 
     def _text(self, text: str, whole: bool = False) -> str:
@@ -97,8 +131,49 @@ class Hidden:
         return "".join(chars) if spans else text
 
 
+def check_roles(messages: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> None:
+    """Refuse roles that hold a control string."""
+    control = control_strings(tuple(tokenizer.special_strings))
+    for place, message in enumerate(messages):
+        role = message["role"]
+        if role in control.innocent:
+            continue
+        if control.pattern.search(role):
+            raise PromptError(
+                "a role holds a control string",
+                hint="a role is a plain word such as user or assistant",
+                message_index=place,
+                role=role,
+            )
+        if len(control.innocent) < MAX_ROLES:
+            control.innocent.add(role)
+
+
+def warn_of_control_tokens() -> None:
+    warnings.warn(
+        "control strings in messages become control tokens: whoever writes a message can forge the others",
+        ControlTokenWarning,
+        stacklevel=3,
+    )
+
+
+def encode_prompt(prompt: PromptBuilder, tokenizer: Tokenizer, *, allow_control_tokens: bool = False) -> list[int]:
+    """Return the token ids of a prompt: control tokens where it is trusted, plain text where not."""
+    text = str(prompt)
+    if allow_control_tokens:
+        warn_of_control_tokens()
+        return tokenizer.encode(text, control_tokens=True)
+    control = control_strings(tuple(tokenizer.special_strings))
+    if control.blank is None:
+        raise PromptError("every ASCII character is part of a control string", hint="use another tokenizer")
+    skeleton = prompt.masked(control.blank)
+    return encode_apart(text, skeleton, control, tokenizer)
+
+
 def encode_apart(text: str, skeleton: str, control: ControlStrings, tokenizer: Tokenizer) -> list[int]:
     """Encode a prompt; `skeleton` has stand-ins where messages wrote what may be part of a control string."""
+    if isinstance(tokenizer, TableTokenizer) and tokenizer.cuts_at_control:
+        return _encode_pieces(text, skeleton, control, tokenizer)
     unsafe = bytearray(len(text))
     for start, end in control.occurrences(text):
         if skeleton[start:end] != text[start:end]:
@@ -116,4 +191,19 @@ def encode_apart(text: str, skeleton: str, control: ControlStrings, tokenizer: T
         before = end
     if done < len(text):
         ids += tokenizer.encode(text[done:], control_tokens=True)
+    return ids
+
+
+def _encode_pieces(text: str, skeleton: str, control: ControlStrings, tokenizer: TableTokenizer) -> list[int]:
+    """The same for a tokenizer that encodes what lies between control tokens on its own."""
+    ids: list[int] = []
+    before = 0
+    for match in control.pattern.finditer(skeleton):
+        start, end = match.span()
+        if before < start:
+            ids.extend(tokenizer.encode_piece(text[before:start]))
+        ids.append(tokenizer.control_id(match[0]))
+        before = end
+    if before < len(text):
+        ids.extend(tokenizer.encode_piece(text[before:]))
     return ids

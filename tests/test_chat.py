@@ -9,7 +9,7 @@ from fakes import CHATML_SPECIALS, FakeTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgen import chat, control
+from fastgen import chat, control, messages, sandbox
 from fastgen.chat import ChatTemplate
 from fastgen.errors import PromptError
 
@@ -101,7 +101,7 @@ class TestMessages:
         for _ in range(100_000):
             deep = [deep]
         error = fault(CHATML, user("Hi", deep=deep))
-        assert error.details == {"limit": chat.MAX_DEPTH, "message_index": 0, "key": "deep"}
+        assert error.details == {"limit": messages.MAX_DEPTH, "message_index": 0, "key": "deep"}
 
     def test_content_may_be_none(self) -> None:
         template = ChatTemplate("{{ messages[0].content is none }}")
@@ -142,10 +142,10 @@ class TestTemplateFaults:
 
     def test_output_is_limited_while_it_is_rendered(self) -> None:
         error = fault("{% for i in range(99999) %}{% for j in range(99999) %}0123456789{% endfor %}{% endfor %}")
-        assert error.details == {"template": "demo", "limit": chat.MAX_ADDED}
+        assert error.details == {"template": "demo", "limit": sandbox.MAX_ADDED}
 
     def test_a_long_message_is_no_fault_of_the_template(self) -> None:
-        content = "a" * (3 * chat.MAX_ADDED)
+        content = "a" * (3 * sandbox.MAX_ADDED)
         assert ChatTemplate("[{{ messages[0].content }}]").render(user(content)) == f"[{content}]"
 
     def test_a_failed_rendering_leaves_the_template_usable(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from fastgen.errors import PromptError
 from fastgen.tokenizer.table import ByteTable
@@ -25,14 +28,29 @@ class Traits:
     chat_template: str | None
 
 
+REMEMBERED: Final = 512  # pieces whose tokens are kept
+LONGEST: Final = 1 << 14  # characters of such a piece
+
+
 class TableTokenizer:
-    """A tokenizer that decodes by joining bytes; the subclasses encode."""
+    """A tokenizer that decodes by joining bytes; the subclasses encode.
 
-    __slots__ = ("__weakref__", "_table", "_traits")  # grammars are cached for as long as their tokenizer lives
+    Attributes
+    ----------
+    cuts_at_control : bool
+        Whether a text is encoded as its control tokens and, each on its own, the pieces between them. Then the tokens
+        of a prompt are those of its pieces, which come back with every turn of a conversation and are remembered.
+    """
 
-    def __init__(self, table: ByteTable, traits: Traits) -> None:
+    # grammars are cached for as long as their tokenizer lives
+    __slots__ = ("__weakref__", "_control_ids", "_remembered", "_table", "_traits", "cuts_at_control")
+
+    def __init__(self, table: ByteTable, traits: Traits, cuts_at_control: bool) -> None:
         self._table = table
         self._traits = traits
+        self.cuts_at_control = cuts_at_control
+        self._control_ids: dict[str, int] = {}
+        self._remembered = lru_cache(REMEMBERED)(self._compact)
 
     @property
     def name(self) -> str:
@@ -87,6 +105,30 @@ class TableTokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """See `fastgen.tokenizer.Tokenizer`."""
         return self._table[token_id]
+
+    def encode(self, text: str, control_tokens: bool = False) -> list[int]:
+        """See `fastgen.tokenizer.Tokenizer`."""
+        raise NotImplementedError
+
+    def token_id(self, token: str) -> int | None:
+        """See `fastgen.tokenizer.Tokenizer`."""
+        raise NotImplementedError
+
+    def encode_piece(self, text: str) -> Sequence[int]:
+        """Return ``encode(text)``, remembered if the text is not too long. Do not change it."""
+        return self._remembered(text) if len(text) <= LONGEST else self.encode(text)
+
+    def control_id(self, string: str) -> int:
+        """Return the token that a control string becomes."""
+        if string not in self._control_ids:
+            found = self.token_id(string)
+            if found is None:
+                raise KeyError(string)
+            self._control_ids[string] = found
+        return self._control_ids[string]
+
+    def _compact(self, text: str) -> array[int]:
+        return array("i", self.encode(text))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Return the text of some tokens: their bytes joined, with U+FFFD for what is not UTF-8.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from fastgen.control import control_strings
 from fastgen.errors import CheckpointError, FastgenError, missing_dependency
 from fastgen.tokenizer import folder
 from fastgen.tokenizer.base import TableTokenizer, Traits, check_text
@@ -46,7 +47,7 @@ class BackendTokenizer(TableTokenizer):
     __slots__ = ("_marked", "_plain")
 
     def __init__(self, backend: Any, table: ByteTable, traits: Traits) -> None:
-        super().__init__(table, traits)
+        super().__init__(table, traits, _cuts_at_control(backend, traits.special_strings))
         self._marked = _twin(backend, encode_special_tokens=False)
         self._plain = _twin(backend, encode_special_tokens=True)
 
@@ -62,7 +63,8 @@ class BackendTokenizer(TableTokenizer):
         """
         check_text(text)
         chosen = self._marked if control_tokens else self._plain
-        ids: list[int] = chosen.encode(text, add_special_tokens=False).ids
+        # the variant for batches works out no offsets, which nobody asks for here, and is a fifth faster
+        ids: list[int] = chosen.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def token_id(self, token: str) -> int | None:
@@ -87,6 +89,24 @@ def _twin(backend: Any, *, encode_special_tokens: bool) -> Any:
     twin.add_tokens([added[token] for token in sorted(added)])
     twin.encode_special_tokens = encode_special_tokens
     return twin
+
+
+def _cuts_at_control(backend: Any, special: tuple[str, ...]) -> bool:
+    """Tell whether what lies between control tokens is encoded without regard to what lies around.
+
+    The library cuts a text at added tokens first, and then normalizes and cuts each piece alone; but an added token may
+    take the white space beside it, or overlap with a control string, and ``Metaspace`` may look whether a piece is the
+    first.
+    """
+    added = backend.get_added_tokens_decoder().values()
+    control = control_strings(special)
+    plain = (token.content for token in added if not token.special)
+    if any(token.lstrip or token.rstrip or token.single_word or (token.special and token.normalized) for token in added):
+        return False
+    if any(map(control.touches, plain)) or not set(special) <= {token.content for token in added if token.special}:
+        return False
+    part = backend.pre_tokenizer
+    return part is None or '"first"' not in part.__getstate__().decode()
 
 
 class _Spelling(NamedTuple):

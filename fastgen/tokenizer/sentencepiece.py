@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from fastgen.control import control_strings
 from fastgen.errors import CheckpointError, missing_dependency
 from fastgen.tokenizer import folder
 from fastgen.tokenizer.base import TableTokenizer, Traits, check_text
@@ -30,7 +31,7 @@ class SentencePieceTokenizer(TableTokenizer):
         self, processor: Any, table: ByteTable, traits: Traits, added: dict[str, int], special: set[str]
     ) -> None:
         """`added`: the tokens to find in texts, of which those in `special` only on request."""
-        super().__init__(table, traits)
+        super().__init__(table, traits, _cuts_at_control(added, special))
         self._processor = processor
         self._library_size: int = processor.GetPieceSize()
         self._ids = added
@@ -59,6 +60,12 @@ class SentencePieceTokenizer(TableTokenizer):
         except (TypeError, UnicodeEncodeError):  # a lone surrogate
             return None
         return found if 0 <= found < self._library_size and self._processor.IdToPiece(found) == token else None
+
+
+def _cuts_at_control(added: Iterable[str], special: set[str]) -> bool:
+    """Tell whether no other token that is looked for overlaps with a control string."""
+    control = control_strings(tuple(sorted(special)))
+    return not any(map(control.touches, set(added) - special))
 
 
 def _any_of(strings: Iterable[str]) -> re.Pattern[str] | None:

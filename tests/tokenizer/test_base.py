@@ -18,7 +18,7 @@ def tokenizer(strip: bool) -> TableTokenizer:
         strip_leading_space=strip,
         chat_template=None,
     )
-    return TableTokenizer(ByteTable.of([b"<s>", b" a", b"b", b"\xc3", b"\xa9", b"  "]), traits)
+    return TableTokenizer(ByteTable.of([b"<s>", b" a", b"b", b"\xc3", b"\xa9", b"  "]), traits, cuts_at_control=False)
 
 
 def test_decode_joins_bytes() -> None:

@@ -1,0 +1,29 @@
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, final
+
+from fastgen.prompt import PromptBuilder
+
+TAG: Final[str]
+
+Part = str | tuple[Any, ...]
+
+@final
+class Program:
+    def __init__(
+        self, parts: Sequence[Part], guards: Sequence[tuple[int, str | None]] = (), continued: bool = False
+    ) -> None: ...
+    @property
+    def parts(self) -> tuple[Part, ...]: ...
+    @property
+    def guards(self) -> tuple[tuple[int, str | None], ...]: ...
+    @property
+    def messages(self) -> int: ...
+    def write(self, prompt: PromptBuilder, contents: list[str], now: datetime | None = None) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class Programs:
+    def write(self, prompt: PromptBuilder, messages: Any, mode: int) -> bool: ...
+    def known(self, roles: Sequence[str], mode: int) -> Program | str | bool | None: ...
+    def learn(self, roles: Sequence[str], mode: int, value: Program | str | bool) -> None: ...
