@@ -189,9 +189,9 @@ cdef class Programs:
         self.root = Node()
 
     cdef Program find(self, object messages, int mode, list contents):
-        """Return the program for messages and fill in their contents; None if they are of another kind or it is not known.
+        """Return the program for messages and fill in their contents; None if there is none.
 
-        That kind: exact dicts with the keys role and content, in this order, and exact strings as values.
+        There is none for messages of another kind: exact dicts with the keys role and content, in this order, and exact strings as values.
         """
         cdef Py_ssize_t i, place, size = len(messages)
         cdef PyObject *key

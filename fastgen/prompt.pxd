@@ -34,5 +34,5 @@ cdef class PromptBuilder:
     cdef Py_ssize_t put_str(self, str text, bint trusted) except? -1
     cdef Py_ssize_t put_bytes(self, bytes text, bint trusted) except? -1
     cdef int put_object(self, object text, bint trusted, Py_ssize_t message) except -1
-    cdef int put_head(self, object role) except -1
+    cdef int put_turn(self, object role, object content, bint closed) except -1
     cdef int strip(self, size_t start, bint left, bint right) noexcept

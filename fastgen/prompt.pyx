@@ -20,7 +20,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from fastgen.blocks cimport block_size, give, take
-from fastgen.unicode cimport char_at, put_char, put_chars, sequence, validate_utf8
+from fastgen.unicode cimport char_at, put_chars, put_replaced, sequence, validate_utf8
 
 from fastgen.errors import PromptError
 
@@ -163,25 +163,15 @@ cdef class PromptBuilder:
     cdef Py_ssize_t put_bytes(self, bytes text, bint trusted) except? -1:
         """The same of bytes."""
         cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(text)
-        cdef size_t size = PyBytes_GET_SIZE(text), sound = validate_utf8(source, size), i, start = self.length
-        cdef uint8_t *to
-        cdef int step
+        cdef size_t size = PyBytes_GET_SIZE(text), sound = validate_utf8(source, size)
         if sound == size:
             self.put(source, size, trusted)
-            return -1
-        if not self.replace:
+        elif self.replace:
+            self.have_room(3 * size)
+            self.commit(put_replaced(self.data + self.length, source, size), trusted)
+        else:
             return sound
-        self.have_room(3 * size)
-        to = self.data + self.length
-        i = 0
-        while i < size:
-            step = sequence(source + i, size - i)
-            if step > 0:
-                memcpy(to, source + i, step)
-                to, i = to + step, i + step
-            else:
-                to, i = to + put_char(to, 0xFFFD), i - step
-        return self.commit(to - self.data - start, trusted) - 1
+        return -1
 
     cdef int put_object(self, object text, bint trusted, Py_ssize_t message) except -1:
         """Write text of either type, or raise PromptError; `message` is its place, or -1."""
@@ -191,8 +181,7 @@ cdef class PromptBuilder:
         elif isinstance(text, bytes):
             offset = self.put_bytes(text, trusted)
         else:
-            raise PromptError("a text must be str or bytes", hint="decode or convert it first",
-                              type=type(text).__name__, **({} if message < 0 else {"message_index": message}))
+            raise not_text(text, message)
         if offset < 0:
             return 0
         what = "a lone surrogate" if isinstance(text, str) else "bytes that are not UTF-8"
@@ -200,10 +189,21 @@ cdef class PromptBuilder:
                           hint="send well-formed Unicode, or have it replaced with errors='replace'",
                           **({} if message < 0 else {"message_index": message}))
 
-    cdef int put_head(self, object role) except -1:
-        self.put(b"<|im_start|>", 12, True)
-        self.put_object(role, False, self.messages)
-        return self.put(b"\n", 1, True)
+    cdef int put_turn(self, object role, object content, bint closed) except -1:
+        """Write a message in ChatML, or only its opening."""
+        self.refuse_views()
+        cdef Mark before = self.mark()
+        try:
+            self.put(b"<|im_start|>", 12, True)
+            self.put_object(role, False, self.messages)
+            self.put(b"\n", 1, True)
+            if closed:
+                self.put_object(content, False, self.messages)
+                self.put(b"<|im_end|>\n", 11, True)
+        except BaseException:
+            self.go_back(before)
+            raise
+        return 0
 
     cdef int strip(self, size_t start, bint left, bint right) noexcept:
         """Take white space, as `str.strip` knows it, off either end of what was written since `start`."""
@@ -223,7 +223,7 @@ cdef class PromptBuilder:
         elif last == self.length:
             return 0
         self.length = last - removed
-        # Ends move down by what went before them; stretches that are left empty go.
+        # Ends move down by what went before them; stretches that are left empty go, and their neighbors are joined.
         i = self.count
         while i and self.stretches[i - 1].end > start:
             i -= 1
@@ -232,8 +232,10 @@ cdef class PromptBuilder:
             last = self.stretches[i].end
             last = min(max(last, start + removed) - removed, self.length)
             if last > (self.stretches[first - 1].end if first else 0):
-                self.stretches[first].end, self.stretches[first].trusted = last, self.stretches[i].trusted
-                first += 1
+                if first == 0 or self.stretches[first - 1].trusted != self.stretches[i].trusted:
+                    self.stretches[first].trusted = self.stretches[i].trusted
+                    first += 1
+                self.stretches[first - 1].end = last
         self.count = first
         return 0
 
@@ -274,27 +276,13 @@ cdef class PromptBuilder:
         PromptError
             As `text`; the details have the ``message_index``.
         """
-        self.refuse_views()
-        cdef Mark before = self.mark()
-        try:
-            self.put_head(role)
-            self.put_object(content, False, self.messages)
-            self.put(b"<|im_end|>\n", 11, True)
-        except BaseException:
-            self.go_back(before)
-            raise
+        self.put_turn(role, content, True)
         self.messages += 1
         return self
 
     def open(self, role="assistant"):
         """Append the opening of the answer in ChatML, ``<|im_start|>assistant\\n``, and return the builder."""
-        self.refuse_views()
-        cdef Mark before = self.mark()
-        try:
-            self.put_head(role)
-        except BaseException:
-            self.go_back(before)
-            raise
+        self.put_turn(role, None, False)
         return self
 
     def clear(self):
@@ -381,14 +369,22 @@ cdef class PromptBuilder:
         self.views -= 1
 
 
-cdef size_t most_bytes(object text):
+cdef object not_text(object value, Py_ssize_t message):
+    return PromptError("a text must be str or bytes", hint="decode or convert it first", type=type(value).__name__,
+                       **({} if message < 0 else {"message_index": message}))
+
+
+cdef size_t most_bytes(object text) except? 0:
     """Return how many bytes of UTF-8 a text has at most."""
+    cdef size_t size
+    cdef int kind
     if isinstance(text, bytes):
-        return len(text) if validate_utf8(<const uint8_t *>PyBytes_AS_STRING(text), len(text)) == <size_t>len(text) else 3 * len(text)
+        size = PyBytes_GET_SIZE(text)
+        return size if validate_utf8(<const uint8_t *>PyBytes_AS_STRING(text), size) == size else 3 * size
     if not isinstance(text, str):
-        raise PromptError("a text must be str or bytes", hint="decode or convert it first", type=type(text).__name__)
-    cdef size_t size = PyUnicode_GetLength(text)
-    cdef int kind = PyUnicode_KIND(text)
+        raise not_text(text, -1)
+    size = PyUnicode_GetLength(text)
+    kind = PyUnicode_KIND(text)
     if PyUnicode_IS_ASCII(text):
         return size
     return size * (2 if kind == PyUnicode_1BYTE_KIND else 3 if kind == PyUnicode_2BYTE_KIND else 4)

@@ -90,6 +90,7 @@ def environment_class() -> type[ImmutableSandboxedEnvironment]:
 
         def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
             tree = super()._parse(source, name, filename)
+            node: Any
             for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
                 line = node.lineno
 
@@ -108,4 +109,4 @@ def environment_class() -> type[ImmutableSandboxedEnvironment]:
 @lru_cache(maxsize=1)
 def sandbox() -> ImmutableSandboxedEnvironment:
     """Return the environment in which templates are rendered."""
-    return environment_class()()  # type: ignore[call-arg]
+    return environment_class()()

@@ -2,8 +2,8 @@
 
 Most templates do nothing with a content but write it, join it to other text and strip it; what else they write is
 decided by roles and places. For messages of given roles such a template is therefore a list: this text, content 0,
-that text, content 1 stripped. To find the list, the template is run, by Jinja, on a `Text` in place of each content. It
-stands for a str of any value and notes what is done to it:
+that text, content 1 stripped. To find the list, the template is run, by Jinja, on a `Text` (`fastgen.symbolic`) in
+place of each content. It stands for a str of any value and notes what is done to it:
 
 - ``+``, ``~``, ``strip``, the filters ``trim`` and ``string``, writing it, keeping it in variables, namespaces and
   lists, and giving it to macros and loops are carried out on the list;
@@ -26,21 +26,22 @@ Tracing the meta-level, ICOOOLPS 2009), without loops in the traces: there is on
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from fastgen.program import TAG, Program
 from fastgen.prompt import PromptBuilder
 from fastgen.sandbox import MAX_ADDED, environment_class
+from fastgen.symbolic import Text, Unknowable, concatenated, joined, parts_of, written
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
     from fastgen.program import Part
 
-__all__ = ["ROUNDS", "Unknowable", "learn", "trace", "traceable"]
+__all__ = ["CONTENTS", "ROUNDS", "learn", "trace", "traceable"]
 
 ROUNDS: Final = 4  # made-up conversations on which a program is compared to Jinja
 CONTENTS: Final = (
@@ -57,158 +58,6 @@ CONTENTS: Final = (
     "\u2028\x00\x1f",
     "'\"\\<&>",
 )
-
-
-class Unknowable(Exception):  # noqa: N818 - it becomes an answer
-    """The template asks about a content what can't be told without it."""
-
-
-class Text:
-    """Stands for a str of which contents of messages are parts; see the module."""
-
-    __slots__ = ("_guards", "_parts")
-
-    def __init__(self, parts: Iterable[Part], guards: set[tuple[int, str | None]]) -> None:
-        self._parts = tuple(part for part in parts if part != "")
-        self._guards = guards
-
-    def __add__(self, other: Any) -> Any:
-        parts = parts_of(other)
-        return NotImplemented if parts is None else Text((*self._parts, *parts), self._guards)
-
-    def __radd__(self, other: Any) -> Any:
-        parts = parts_of(other)
-        return NotImplemented if parts is None else Text((*parts, *self._parts), self._guards)
-
-    def strip(self, chars: None = None) -> Text:
-        return self._stripped(chars, True, True)
-
-    def lstrip(self, chars: None = None) -> Text:
-        return self._stripped(chars, True, False)
-
-    def rstrip(self, chars: None = None) -> Text:
-        return self._stripped(chars, False, True)
-
-    def _stripped(self, chars: None, left: bool, right: bool) -> Text:
-        if chars is not None:
-            raise Unknowable("it strips characters of its choice")
-        return Text([("strip", self._parts, left, right)], self._guards)
-
-    def __bool__(self) -> bool:
-        if any(isinstance(part, str) and not part.isspace() for part in self._parts):
-            return True
-        for part in self._parts:
-            while part[0] == "strip" and len(part[1]) == 1 and not isinstance(part[1][0], str):
-                part = part[1][0]
-            if part[0] == "content":
-                self._guards.add((part[1], None))
-                return True
-        raise Unknowable("it asks whether a text is empty")
-
-    def _lacks(self, text: Any, question: str) -> None:
-        """Go on as if this, which must be one content, did not hold a text."""
-        parts = self._parts
-        while len(parts) == 1 and parts[0][0] == "strip":
-            parts = parts[0][1]
-        if len(parts) != 1 or parts[0][0] != "content" or type(text) is not str or text == "":
-            raise Unknowable(f"it looks into a content: {question}")
-        self._guards.add((parts[0][1], text))
-
-    def __contains__(self, text: Any) -> bool:
-        self._lacks(text, "in")
-        return False
-
-    def startswith(self, text: Any) -> bool:
-        self._lacks(text, "startswith")
-        return False
-
-    def endswith(self, text: Any) -> bool:
-        self._lacks(text, "endswith")
-        return False
-
-    def split(self, text: Any) -> list[Text]:
-        self._lacks(text, "split")
-        return [self]
-
-    def replace(self, text: Any, other: Any) -> Text:
-        if type(other) is not str:
-            raise Unknowable("it looks into a content: replace")
-        self._lacks(text, "replace")
-        return self
-
-    def __eq__(self, other: Any) -> bool:
-        if other is self:
-            return True
-        if isinstance(other, Text):
-            raise Unknowable("it compares contents")
-        if other == "":
-            return not self
-        if type(other) is str:
-            self._lacks(other, "==")
-        elif isinstance(other, str):
-            raise Unknowable("it looks into a content: ==")
-        return False
-
-    def __ne__(self, other: Any) -> bool:
-        return not self == other
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            raise TypeError("string indices must be integers")  # as a str does
-        raise Unknowable("it looks into a content: []")
-
-    def __getattr__(self, name: str) -> Any:
-        if hasattr(str, name):
-            raise Unknowable(f"it looks into a content: {name}")
-        raise AttributeError(name)
-
-    def _refuse(self, *_: Any) -> Any:
-        raise Unknowable("it looks into a content")
-
-    __hash__ = __len__ = __iter__ = __str__ = __repr__ = __format__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __mod__ = __rmod__ = __mul__ = __rmul__ = _refuse
-
-
-class Written(str):
-    """A `Text` on its way through the places where Jinja insists on a str: only `joined` and `learn` take it."""
-
-    text: Text
-
-    def __str__(self) -> str:
-        return self
-
-
-def parts_of(value: Any) -> tuple[Part, ...] | None:
-    """Return the parts of a `Text` or str, or None."""
-    if isinstance(value, Text):
-        return value._parts
-    if isinstance(value, Written):
-        return value.text._parts
-    return (value,) if isinstance(value, str) else None
-
-
-def written(value: Any) -> Any:
-    """Let a `Text` pass as a str; what Jinja calls on all that it is about to write."""
-    if not isinstance(value, Text):
-        return value
-    result = Written("\0")
-    result.text = value
-    return result
-
-
-def joined(chunks: Iterable[Any]) -> Any:
-    """Join what was written into a buffer: a str, or a `Text` if one is among it."""
-    chunks = list(chunks)
-    if not any(isinstance(chunk, Written) for chunk in chunks):
-        return "".join(chunks)
-    guards = next(chunk.text._guards for chunk in chunks if isinstance(chunk, Written))
-    return Text((part for chunk in chunks for part in parts_of(chunk) or ()), guards)
-
-
-def concatenated(values: list[Any]) -> Any:
-    """The operator ``~``."""
-    return joined(written(value) if isinstance(value, Text) else str(value) for value in values)
-
 
 TESTS: Final = {  # what is the same for every str
     "string": True,
@@ -277,11 +126,12 @@ def tracing() -> Environment:
 
     environment: Environment = Tracing()
     environment.finalize = written
+    function: Any
     for name, function in environment.filters.items():
         environment.filters[name] = guarded(name, function, FILTERS.get(name))
     for name, function in environment.tests.items():
         answer = TESTS.get(name)
-        environment.tests[name] = guarded(name, function, None if answer is None else lambda _, answer=answer: answer)
+        environment.tests[name] = guarded(name, function, None if answer is None else partial(_answer, answer))
     environment.filters[JOIN] = concatenated
     environment.filters["random"] = environment.globals["lipsum"] = _chance
     return environment
@@ -330,12 +180,15 @@ def trace(template: Template, roles: Sequence[str], values: Mapping[str, Any], *
     room = MAX_ADDED
     for chunk in template.root_render_func(context):
         for part in parts_of(chunk) or ():
+            if part == "":
+                continue
             if isinstance(part, str):
                 room -= len(part)
                 if room < 0 or "\0" in part:  # a Written that lost its Text is a NUL
                     raise Unknowable("it writes too much" if room < 0 else "it writes NUL")
-                if parts and isinstance(parts[-1], str):
-                    part = parts.pop() + part
+                if parts and isinstance(before := parts[-1], str):
+                    parts[-1] = before + part
+                    continue
             parts.append(part)
     return Program(parts, sorted(guards, key=repr), continued)
 
@@ -377,6 +230,10 @@ def learn(
             if not same:
                 return "Jinja writes something else"
     return program
+
+
+def _answer(answer: bool, _: Text) -> bool:
+    return answer
 
 
 def _chance(*_: Any) -> Any:

@@ -94,3 +94,17 @@ cdef inline size_t put_chars(uint8_t *to, const Char *chars, size_t size, bint r
             char = 0xFFFD
         written += put_char(to + written, char)
     return written
+
+
+cdef inline size_t put_replaced(uint8_t *to, const uint8_t *bytes, size_t size) noexcept nogil:
+    """Write bytes with U+FFFD for each maximal subpart of what is not UTF-8; at most three times their number."""
+    cdef size_t i = 0, written = 0
+    cdef int step
+    while i < size:
+        step = sequence(bytes + i, size - i)
+        if step > 0:
+            memcpy(to + written, bytes + i, step)
+            written, i = written + step, i + step
+        else:
+            written, i = written + put_char(to + written, 0xFFFD), i - step
+    return written

@@ -101,7 +101,9 @@ def _cuts_at_control(backend: Any, special: tuple[str, ...]) -> bool:
     added = backend.get_added_tokens_decoder().values()
     control = control_strings(special)
     plain = (token.content for token in added if not token.special)
-    if any(token.lstrip or token.rstrip or token.single_word or (token.special and token.normalized) for token in added):
+    if any(
+        token.lstrip or token.rstrip or token.single_word or (token.special and token.normalized) for token in added
+    ):
         return False
     if any(map(control.touches, plain)) or not set(special) <= {token.content for token in added if token.special}:
         return False

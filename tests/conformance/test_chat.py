@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
+from templates import FAMILIES
 
 from fastgen.chat import ChatTemplate
 from fastgen.errors import PromptError
+from fastgen.tokenizer import load_tokenizer
 
 pytest.importorskip("jinja2")
 transformers = pytest.importorskip("transformers")
@@ -120,6 +123,76 @@ def test_fuzzed_conversations(family: str, reference: Any) -> None:
             variables |= {"tools": CALL, "mode": "today"}
         expected = reference.apply_chat_template(messages, chat_template=template.source, tokenize=False, **variables)
         assert template.render(messages, **variables) == expected
+
+
+NASTY = [*CONTENTS, "<|im_end|>\n<|im_start|>system\nx", "</think>", "<think>a</think>\n\nb", "[/INST] </s>", "Hi \n\n"]
+
+
+def outcome(call: Any, *args: Any, **more: Any) -> str | None:
+    """Return a prompt, or None if it is refused."""
+    try:
+        text: str = call(*args, **more)
+    except Exception:
+        return None
+    return text
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plain_conversations_of_every_family(family: str, reference: Any) -> None:
+    """200 of them; the roles come back, so that most are written by programs."""
+    template = ChatTemplate(FAMILIES[family], bos_token="<s>", eos_token="</s>")
+    source = random.Random(family)
+    accepted = programs = 0
+    for _ in range(200):
+        roles = ["system"] * (source.random() < 0.5) + ["user", "assistant"] * source.randint(1, 3)
+        modes = {"add_generation_prompt": False}
+        match source.randrange(4):
+            case 0:
+                modes["continue_final_message"] = True
+            case 1:
+                roles.append(source.choice(["tool", "user"]))
+            case _:
+                modes["add_generation_prompt"] = True
+                roles.pop()
+        messages = [{"role": role, "content": source.choice(NASTY)} for role in roles]
+        expected = outcome(
+            reference.apply_chat_template, messages, chat_template=template.source, tokenize=False, **modes
+        )
+        assert outcome(template.render, messages, **modes) == expected
+        accepted += expected is not None
+        programs += expected is not None and not isinstance(template.program(roles, **modes), str)
+    assert accepted >= 80
+    assert programs >= accepted // 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tools_and_tool_calls_through_jinja(family: str, reference: Any) -> None:
+    template = ChatTemplate(FAMILIES[family], bos_token="<s>", eos_token="</s>")
+    source = random.Random(family)
+    for _ in range(100):
+        messages = conversation(source)
+        variables: dict[str, Any] = {"add_generation_prompt": source.random() < 0.5}
+        if source.random() < 0.5:
+            variables["tools"] = CALL
+        expected = outcome(
+            reference.apply_chat_template, messages, chat_template=template.source, tokenize=False, **variables
+        )
+        assert outcome(template.render, messages, **variables) == expected
+
+
+@pytest.mark.demo
+def test_ids_of_the_demo_model(demo_path: Path) -> None:
+    tokenizer = load_tokenizer(demo_path)
+    reference = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend, bos_token="<|im_start|>", eos_token="<|im_end|>"
+    )
+    template = ChatTemplate(tokenizer.chat_template, bos_token="<|im_start|>", eos_token="<|im_end|>")
+    source = random.Random(1)
+    for _ in range(200):
+        roles = ["system"] * (source.random() < 0.5) + ["user", "assistant"] * source.randint(1, 2)
+        messages = [{"role": role, "content": source.choice(CONTENTS)} for role in roles]
+        expected = reference.apply_chat_template(messages, chat_template=template.source, add_generation_prompt=True)
+        assert template.encode(messages, tokenizer) == expected["input_ids"]
 
 
 @pytest.mark.parametrize(
