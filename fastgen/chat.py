@@ -11,26 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastgen.control import Hidden, check_roles, control_strings, encode_apart, encode_prompt, warn_of_control_tokens
 from fastgen.errors import InvalidParameterError, PromptError
 from fastgen.messages import checked, plain
-from fastgen.program import TAG, Program, Programs
+from fastgen.program import Program, Programs
 from fastgen.prompt import PromptBuilder
-from fastgen.sandbox import DEADLINE, MAX_ADDED, deadline, sandbox
+from fastgen.rendering import CONTINUED, OPEN, JinjaTemplate
 from fastgen.segments import learn
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from fastgen.tokenizer import Tokenizer
 
 __all__ = ["ChatTemplate"]
-
-MAX_SOURCE: Final = 1 << 18  # characters of a template
-MAX_QUOTED: Final = 300  # characters of a template's own error message
-OPEN, CONTINUED = 1, 2  # modes of programs; 0 is neither
 
 
 class ChatTemplate:
@@ -48,14 +42,14 @@ class ChatTemplate:
         How errors call it.
     """
 
-    __slots__ = ("_compiled", "_programs", "bos_token", "eos_token", "name", "source")
+    __slots__ = ("_jinja", "_programs", "bos_token", "eos_token", "name", "source")
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "chat template") -> None:
         self.source = source
         self.bos_token = bos_token
         self.eos_token = eos_token
         self.name = name
-        self._compiled: Template | None = None
+        self._jinja = JinjaTemplate(source, bos_token, eos_token, name)
         self._programs = _programs(source, bos_token, eos_token)
 
     def render(
@@ -100,7 +94,7 @@ class ChatTemplate:
                 return str(prompt)
         more = {name: plain(value, {"variable": name}) for name, value in variables.items()}
         conversation = checked(messages)
-        text = self._render(conversation, mode, datetime.now(), more)
+        text = self._jinja.render(conversation, mode, datetime.now(), more)
         self._notice(conversation, mode, more)
         return text
 
@@ -184,7 +178,7 @@ class ChatTemplate:
             warn_of_control_tokens()
         else:
             check_roles(conversation, tokenizer)
-        text = self._render(conversation, mode, now, more)
+        text = self._jinja.render(conversation, mode, now, more)
         self._notice(conversation, mode, more)
         control = control_strings(tuple(tokenizer.special_strings))
         hidden = Hidden(control, text)
@@ -192,7 +186,7 @@ class ChatTemplate:
         others = {name: hidden.value(value) for name, value in more.items()}
         if allow_control_tokens or (disguised == conversation and others == more):
             return tokenizer.encode(text, control_tokens=True)
-        skeleton = self._render(disguised, mode, now, others)
+        skeleton = self._jinja.render(disguised, mode, now, others)
         if hidden.reveal(skeleton) != text:
             raise PromptError(
                 "the chat template changes a message so that its text can't be kept apart from control strings",
@@ -200,57 +194,6 @@ class ChatTemplate:
                 template=self.name,
             )
         return encode_apart(text, skeleton, control, tokenizer)
-
-    def _values(self, mode: int) -> dict[str, Any]:
-        """Return what the template sees besides messages and clock."""
-        return {
-            "tools": None,
-            "documents": None,
-            "add_generation_prompt": mode == OPEN,
-            "bos_token": self.bos_token,
-            "eos_token": self.eos_token,
-            DEADLINE: deadline(),
-        }
-
-    def _render(self, messages: list[Any], mode: int, now: datetime, more: dict[str, Any]) -> str:
-        template = self._compiled or self._compile()
-        self._compiled = template
-        if mode == CONTINUED:
-            last = messages[-1]
-            if last["content"] is None or "content" not in self.source:
-                raise self._not_open()
-            messages = [*messages[:-1], {**last, "content": last["content"] + TAG}]
-        values = {**self._values(mode), "messages": messages, "strftime_now": lambda form: now.strftime(form), **more}
-        room = MAX_ADDED + sum(len(message.get("content") or "") for message in messages)
-        chunks: list[str] = []
-        try:
-            for chunk in template.generate(values):
-                room -= len(chunk)
-                if room < 0:
-                    break
-                chunks.append(chunk)
-        except Exception as error:  # a template is foreign code: it may fail in any way
-            raise self._fault("the chat template does not accept these messages", error) from error
-        if room < 0:
-            raise PromptError(
-                "the chat template writes too much", hint="use another template", template=self.name, limit=MAX_ADDED
-            )
-        text = "".join(chunks)
-        return self._cut(text, last["content"]) if mode == CONTINUED else text
-
-    def _cut(self, text: str, content: str) -> str:
-        """End a prompt at its last tag, which stands at the end of the last content, as transformers does."""
-        end = text.rfind(TAG.rstrip())
-        if end < 0 or content.strip() not in text:
-            raise self._not_open()
-        return text[:end] if text.startswith(TAG, end) else text[:end].rstrip()
-
-    def _not_open(self) -> PromptError:
-        return PromptError(
-            "the last message can't be continued",
-            hint="it has no content, or the chat template does not write it as it is",
-            template=self.name,
-        )
 
     def _notice(self, messages: list[dict[str, Any]], mode: int, more: Mapping[str, Any]) -> None:
         """Learn the program for such messages when they come a second time."""
@@ -269,28 +212,11 @@ class ChatTemplate:
 
             def render(contents: list[str], now: datetime) -> str:
                 messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
-                return self._render(messages, mode, now, {})
+                return self._jinja.render(messages, mode, now, {})
 
-            known = learn(self.source, roles, self._values(mode), render, continued=mode == CONTINUED)
+            known = learn(self.source, roles, self._jinja.values(mode), render, continued=mode == CONTINUED)
             self._programs.learn(roles, mode, known)
         return known
-
-    def _compile(self) -> Template:
-        if len(self.source) > MAX_SOURCE:
-            raise PromptError(
-                "the chat template is too long", hint="use another template", template=self.name, limit=MAX_SOURCE
-            )
-        environment = sandbox()
-        try:
-            return environment.from_string(self.source)
-        except Exception as error:  # syntax errors, but also what a constant expression in it raises
-            raise self._fault("the chat template can't be compiled", error) from error
-
-    def _fault(self, what: str, error: Exception) -> PromptError:
-        said = " ".join(str(error).split())[:MAX_QUOTED] or type(error).__name__
-        line = getattr(error, "lineno", None)
-        where = {"template": self.name} if line is None else {"template": self.name, "line": line}
-        return PromptError(what, hint=f"the template says: {said}", **where)
 
 
 @lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ cdef class Program:
     cdef Py_ssize_t count
     cdef tuple clocks
     cdef readonly tuple guards
-    cdef bint continued
+    cdef bint continued, repeats
     cdef readonly tuple parts
     cdef readonly Py_ssize_t messages  # that it needs
 

@@ -29,6 +29,7 @@ TAG = "CONTINUE_FINAL_MESSAGE_TAG "  # as transformers spells it
 cdef bytes TAG_BYTES = TAG.encode().rstrip()
 cdef enum:
     DEPTH = 8  # of strips within strips
+    REPEATED = 1 << 20  # bytes of a prompt in which a content is repeated; of longer ones Jinja judges
     MAX_MESSAGES = 256
     MAX_STEPS = 1 << 18  # of all programs in a tree
     MAX_NODES = 1 << 13
@@ -49,22 +50,25 @@ cdef class Program:
     """
 
     def __init__(self, parts, guards=(), continued=False):
+        steps, texts, clocks = [], bytearray(), []
+        parts, guards = tuple(parts), tuple([(int(place), lacked) for place, lacked in guards])
+        flatten(parts, steps, texts, clocks, 0)
+        contents = [first for kind, first, _ in steps if kind == CONTENT]
+        places = [*contents, *(place for place, _ in guards)]
+        if min(places, default=0) < 0:
+            raise ValueError("a message before the first")
         if self.steps != NULL:
             raise TypeError("a program is made once")
-        self.parts, self.guards, self.continued = tuple(parts), tuple(guards), continued
-        texts, clocks, steps = [], [], []
-        flatten(self.parts, steps, texts, clocks, 0)
-        self.texts, self.clocks = b"".join(texts), tuple(clocks)
         self.steps = <Step *>PyMem_Malloc(max(len(steps), 1) * sizeof(Step))
         if self.steps == NULL:
             raise MemoryError
         for kind, first, second in steps:
             self.steps[self.count] = Step(kind, first, second)
             self.count += 1
-        places = [first for kind, first, _ in steps if kind == CONTENT] + [place for place, _ in self.guards]
-        if min(places, default=0) < 0:
-            raise ValueError("a message before the first")
+        self.parts, self.guards, self.continued = parts, guards, continued
+        self.texts, self.clocks = bytes(texts), tuple(clocks)
         self.messages = max(places, default=-1) + 1
+        self.repeats = len(contents) > len(set(contents))
 
     def __dealloc__(self):
         PyMem_Free(self.steps)
@@ -97,12 +101,18 @@ cdef class Program:
         return True
 
     cdef int run(self, PromptBuilder prompt, list contents, object now) except -1:
-        """Return 1, or 0 with the prompt as it was: a content holds a lone surrogate, or the tag is gone."""
-        cdef Mark before = prompt.mark()
+        """Return 1, or 0 with the prompt as it was: a lone surrogate, too much of what is repeated, no tag."""
         cdef size_t opened[DEPTH]
         cdef Py_ssize_t i, depth = 0
         cdef const uint8_t *texts = self.texts
         cdef Step *step
+        cdef Mark before
+        cdef list dates = None
+        if self.clocks:
+            now = now or datetime.now()
+            dates = [str(now.strftime(form)) for form in self.clocks]
+            prompt.refuse_views()
+        before = prompt.mark()  # no Python code runs from here on, so nothing else can touch the prompt
         try:
             for i in range(self.count):
                 step = &self.steps[i]
@@ -118,9 +128,12 @@ cdef class Program:
                 elif step.kind == CLOSE:
                     depth -= 1
                     prompt.strip(opened[depth], step.first, step.second)
-                else:
-                    now = now or datetime.now()
-                    prompt.put_object(now.strftime(self.clocks[step.first]), True, -1)
+                elif prompt.put_str(<str>PyList_GET_ITEM(dates, step.first), True) >= 0:
+                    prompt.go_back(before)
+                    return 0
+                if self.repeats and prompt.length - before.length > REPEATED:
+                    prompt.go_back(before)
+                    return 0
             if self.continued and not cut(prompt, before.length):
                 prompt.go_back(before)
                 return 0
@@ -146,22 +159,25 @@ cdef int cut(PromptBuilder prompt, size_t start) except -1:
     return 0
 
 
-cdef object flatten(parts, list steps, list texts, list clocks, int depth):
+cdef object flatten(parts, list steps, texts, list clocks, int depth):
     for part in parts:
         if isinstance(part, str):
-            texts.append(part.encode())
-            steps.append((TEXT, sum(map(len, texts)) - len(texts[-1]), len(texts[-1])))
+            start = len(texts)
+            texts += part.encode()
+            steps.append((TEXT, start, len(texts) - start))
         elif part[0] == "content":
-            steps.append((CONTENT, part[1], 0))
+            steps.append((CONTENT, int(part[1]), 0))
         elif part[0] == "clock":
             steps.append((CLOCK, len(clocks), 0))
             clocks.append(part[1])
-        else:
+        elif part[0] == "strip":
             if depth == DEPTH:
                 raise ValueError("strips within strips")
             steps.append((OPEN, 0, 0))
             flatten(part[1], steps, texts, clocks, depth + 1)
-            steps.append((CLOSE, part[2], part[3]))
+            steps.append((CLOSE, bool(part[2]), bool(part[3])))
+        else:
+            raise ValueError("no part of a program")
 
 
 @cython.final
@@ -191,7 +207,8 @@ cdef class Programs:
     cdef Program find(self, object messages, int mode, list contents):
         """Return the program for messages and fill in their contents; None if there is none.
 
-        There is none for messages of another kind: exact dicts with the keys role and content, in this order, and exact strings as values.
+        There is none for messages of another kind: exact dicts with the keys role and content, in
+        this order, and exact strings as values.
         """
         cdef Py_ssize_t i, place, size = len(messages)
         cdef PyObject *key

@@ -29,12 +29,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial, wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from fastgen.program import TAG, Program
 from fastgen.prompt import PromptBuilder
 from fastgen.sandbox import MAX_ADDED, environment_class
-from fastgen.symbolic import Text, Unknowable, concatenated, joined, parts_of, written
+from fastgen.symbolic import Text, Unknowable, concatenated, joined, leaves, parts_of, written
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -190,6 +191,10 @@ def trace(template: Template, roles: Sequence[str], values: Mapping[str, Any], *
                     parts[-1] = before + part
                     continue
             parts.append(part)
+    last = ("content", len(roles) - 1)
+    pairs = pairwise(leaves(parts))
+    if continued and not any(one == last and isinstance(two, str) and two.startswith(TAG) for one, two in pairs):
+        raise Unknowable("it does not write the last content as it is")
     return Program(parts, sorted(guards, key=repr), continued)
 
 

@@ -5,7 +5,7 @@ See `fastgen.segments` for what this is good for and why it is sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class Text:
         return Text([("strip", self._parts, left, right)], self._guards)
 
     def __bool__(self) -> bool:
-        if any(isinstance(part, str) and not part.isspace() for part in self._parts):
+        if any(isinstance(part, str) for part in self._parts):  # none is empty
             return True
-        part: Any
-        for part in self._parts:
-            while part[0] == "strip" and len(part[1]) == 1 and not isinstance(part[1][0], str):
-                part = part[1][0]
-            if part[0] == "content":
+        for part in leaves(self._parts):  # what is not white space is never stripped
+            if isinstance(part, str):
+                if not part.isspace():
+                    return True
+            elif part[0] == "content":
                 self._guards.add((part[1], None))
                 return True
         raise Unknowable("it asks whether a text is empty")
@@ -134,12 +134,23 @@ class Written(str):
         return self
 
 
+def leaves(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the parts, and instead of a strip those in it."""
+    for part in parts:
+        if isinstance(part, str) or part[0] != "strip":
+            yield part
+        else:
+            yield from leaves(part[1])
+
+
 def parts_of(value: Any) -> tuple[Part, ...] | None:
-    """Return the parts of a `Text` or str, or None."""
+    """Return the parts of a `Text` or str, or None; a str of another type may escape what it is joined to."""
     if isinstance(value, Text):
         return value._parts
     if isinstance(value, Written):
         return value.text._parts
+    if isinstance(value, str) and type(value) is not str:
+        raise Unknowable("it joins a content to text marked as safe")
     return (value,) if isinstance(value, str) else None
 
 

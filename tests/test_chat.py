@@ -9,7 +9,7 @@ from fakes import CHATML_SPECIALS, FakeTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgen import chat, control, messages, sandbox
+from fastgen import control, messages, rendering, sandbox
 from fastgen.chat import ChatTemplate
 from fastgen.errors import PromptError
 
@@ -137,8 +137,8 @@ class TestTemplateFaults:
         assert fault("a\n{% if %}").details == {"template": "demo", "line": 2}
 
     def test_source_is_limited(self) -> None:
-        assert ChatTemplate("a" * chat.MAX_SOURCE).render(user("Hi")) == "a" * chat.MAX_SOURCE
-        assert fault("a" * (chat.MAX_SOURCE + 1)).details == {"template": "demo", "limit": chat.MAX_SOURCE}
+        assert ChatTemplate("a" * rendering.MAX_SOURCE).render(user("Hi")) == "a" * rendering.MAX_SOURCE
+        assert fault("a" * (rendering.MAX_SOURCE + 1)).details == {"template": "demo", "limit": rendering.MAX_SOURCE}
 
     def test_output_is_limited_while_it_is_rendered(self) -> None:
         error = fault("{% for i in range(99999) %}{% for j in range(99999) %}0123456789{% endfor %}{% endfor %}")

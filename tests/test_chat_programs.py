@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from templates import CHATML, FAMILIES
 
-from fastgen import chat, control, segments
+from fastgen import control, rendering, segments
 from fastgen.chat import ChatTemplate
 from fastgen.errors import InvalidParameterError, PromptError
 from fastgen.program import TAG, Program
 from fastgen.prompt import PromptBuilder
+from fastgen.rendering import JinjaTemplate
 
 pytest.importorskip("jinja2")
 
@@ -53,7 +54,7 @@ def template(family: str) -> ChatTemplate:
 def by_jinja(one: ChatTemplate, messages: list[dict[str, Any]], mode: int) -> str | None:
     """Return what Jinja writes, or None if it refuses."""
     try:
-        return one._render(messages, mode, datetime.now(), {})
+        return one._jinja.render(messages, mode, datetime.now(), {})
     except PromptError:
         return None
 
@@ -61,7 +62,7 @@ def by_jinja(one: ChatTemplate, messages: list[dict[str, Any]], mode: int) -> st
 def written(one: ChatTemplate, messages: list[dict[str, Any]], mode: int) -> str | None:
     """Return what the program writes, or None if it does not fit."""
     prompt = PromptBuilder()
-    modes = {"add_generation_prompt": mode == chat.OPEN, "continue_final_message": mode == chat.CONTINUED}
+    modes = {"add_generation_prompt": mode == rendering.OPEN, "continue_final_message": mode == rendering.CONTINUED}
     if not one.write(prompt, messages, **modes):
         return None
     text = str(prompt)
@@ -74,7 +75,7 @@ class TestEquality:
     @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         messages=st.lists(st.tuples(st.sampled_from(ROLES), CONTENTS), min_size=1, max_size=7),
-        mode=st.sampled_from([0, chat.OPEN, chat.CONTINUED]),
+        mode=st.sampled_from([0, rendering.OPEN, rendering.CONTINUED]),
     )
     def test_any_conversation(self, family: str, messages: list[tuple[str, str]], mode: int) -> None:
         one = template(family)
@@ -91,7 +92,7 @@ class TestEquality:
         for turns in range(1, 9):
             for system in (False, True):
                 roles = ["system"] * system + ["user", "assistant"] * turns
-                for roles_here, mode in ((roles[:-1], chat.OPEN), (roles, 0), (roles, chat.CONTINUED)):
+                for roles_here, mode in ((roles[:-1], rendering.OPEN), (roles, 0), (roles, rendering.CONTINUED)):
                     for _ in range(6):
                         messages = [{"role": role, "content": source.choice(NASTY)} for role in roles_here]
                         expected, found = by_jinja(one, messages, mode), written(one, messages, mode)
@@ -101,8 +102,8 @@ class TestEquality:
                             assert (
                                 one.render(
                                     messages,
-                                    add_generation_prompt=mode == chat.OPEN,
-                                    continue_final_message=mode == chat.CONTINUED,
+                                    add_generation_prompt=mode == rendering.OPEN,
+                                    continue_final_message=mode == rendering.CONTINUED,
                                 )
                                 == expected
                             )
@@ -115,13 +116,13 @@ class TestEquality:
             for family in ("chatml", "llama3", "zephyr"):
                 one = template(family)
                 for _ in range(3):
-                    assert one.render(messages) == by_jinja(one, messages, chat.OPEN)
+                    assert one.render(messages) == by_jinja(one, messages, rendering.OPEN)
 
     def test_the_third_rendering_is_the_programs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         one = ChatTemplate(CHATML + "{# the third rendering #}")
         for number in range(2):
             one.render(conversation("user", str(number)))
-        monkeypatch.setattr(ChatTemplate, "_render", None)
+        monkeypatch.setattr(JinjaTemplate, "render", None)
         expected = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
         assert one.render(conversation("user", "Hi")) == expected
         assert one.render((*conversation("user", "Hi"),)) == expected
@@ -199,7 +200,8 @@ class TestLearning:
             ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", ("1",), ()),
             ("{% if messages[0].content %}{{ messages[0].content }}{% endif %}", (("content", 0),), ((0, None),)),
             ("{% if messages[0].content.strip() != '' %}y{% else %}n{% endif %}", ("y",), ((0, None),)),
-            ("{% if 'a' ~ messages[0].content %}y{% endif %}", ("y",), ()),
+            ("{% if ' ' ~ messages[0].content %}y{% endif %}", ("y",), ()),
+            ("{% if (' ' ~ messages[0].content).strip() %}y{% endif %}", ("y",), ((0, None),)),
             ("{{ 'y' if '</think>' in messages[0].content else 'n' }}", ("n",), ((0, "</think>"),)),
             ("{{ messages[0].content.split('</think>')[-1] }}", (("content", 0),), ((0, "</think>"),)),
             ("{{ (messages[0].content | trim).startswith('<x') }}", ("False",), ((0, "<x"),)),
@@ -223,8 +225,8 @@ class TestLearning:
         assert isinstance(program, Program), program
         assert (program.parts, program.guards) == (parts, guards)
         for content in NASTY:
-            found = written(one, conversation("user", content), chat.OPEN)
-            assert found in (None, by_jinja(one, conversation("user", content), chat.OPEN))
+            found = written(one, conversation("user", content), rendering.OPEN)
+            assert found in (None, by_jinja(one, conversation("user", content), rendering.OPEN))
             kept = [lacked in content if lacked else not content.strip() for _, lacked in guards]
             assert (found is None) == any(kept)
 
@@ -240,6 +242,9 @@ class TestLearning:
             ("messages[0].content | e", "e"),
             ("messages[0].content | safe", "safe"),
             ("messages[0].content | int", "int"),
+            ("('<' | e) + messages[0].content", "safe"),
+            ("messages[0].content + ('x' | safe)", "safe"),
+            ("('%s' | safe) % messages[0].content", "content"),
             ("messages[0].content | list | length", "list"),
             ("messages[0].content | tojson", "tojson"),
             ("messages[0].content | attr('x')", "attr"),
@@ -333,7 +338,71 @@ class TestLearning:
             prompt = PromptBuilder()
             assert program.write(prompt, ["Hi"], datetime(year, 7, 26))
             assert f"Today Date: 26 Jul {year}\n\n" in str(prompt)
-            assert str(prompt) == one._render(conversation("user", "Hi"), chat.OPEN, datetime(year, 7, 26), {})
+            assert str(prompt) == one._jinja.render(
+                conversation("user", "Hi"), rendering.OPEN, datetime(year, 7, 26), {}
+            )
+
+
+ATOMS = ["m.content", "m.content", "m.role", "'x'", "' '", "'\\n'", "bos_token", "messages[0].content", "ns.x", "v"]
+CONDITIONS = [
+    "loop.first", "loop.last", "m.role == 'user'", "messages[0].role == m.role", "loop.index0 % 2 == 0", "ns.x", "v",
+    "messages[loop.index0 - 1].role != m.role", "m.content", "'<|' in m.content", "m.content.startswith('a')",
+    "m.content == ''", "m.content != none", "m.content is string", "m.content.strip() and add_generation_prompt",
+    "m.content[0] == 'a'", "m.content | length > 3", "v == 'x'", "ns.x.endswith('x')", "not v",
+]  # fmt: skip
+EXPRESSIONS = st.recursive(
+    st.sampled_from(ATOMS),
+    lambda inner: st.one_of(
+        st.builds("({} + {})".format, inner, inner),
+        st.builds("({} ~ {})".format, inner, inner),
+        st.builds("({} | trim)".format, inner),
+        st.builds("{}.{}()".format, inner, st.sampled_from(["strip", "lstrip", "rstrip"])),
+        st.builds("({} if {} else {})".format, inner, st.sampled_from(CONDITIONS), inner),
+        st.builds("f({})".format, inner),
+        st.builds("{}.split('<|')[-1]".format, inner),
+        st.builds("({} | {})".format, inner, st.sampled_from(["e", "safe", "string", "default('x', true)", "upper"])),
+    ),
+    max_leaves=5,
+)
+STATEMENTS = st.recursive(
+    st.one_of(st.builds("{{{{ {} }}}}".format, EXPRESSIONS), st.sampled_from(["<|im_end|>", "\n", " ", "text"])),
+    lambda inner: st.one_of(
+        st.builds("{}{}".format, inner, inner),
+        st.builds("{{% if {} %}}{}{{% else %}}{}{{% endif %}}".format, st.sampled_from(CONDITIONS), inner, inner),
+        st.builds("{{% set v = {} %}}{}".format, EXPRESSIONS, inner),
+        st.builds("{{% set ns.x = {} %}}{}".format, EXPRESSIONS, inner),
+        st.builds("{{% set v %}}{}{{% endset %}}{{{{ v }}}}".format, inner),
+        st.builds("{{% filter trim %}}{}{{% endfilter %}}".format, inner),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    body=STATEMENTS,
+    roles=st.lists(st.sampled_from(["system", "user", "assistant"]), min_size=1, max_size=4),
+    contents=st.lists(st.lists(CONTENTS, min_size=4, max_size=4), min_size=3, max_size=3),
+    continued=st.booleans(),
+)
+def test_programs_of_any_template_are_right_before_they_are_compared(
+    body: str, roles: list[str], contents: list[list[str]], continued: bool
+) -> None:
+    source = (
+        "{% macro f(x) %}[{{ x }}]{% endmacro %}{% set ns = namespace(x='') %}{% set v = 'v' %}"
+        f"{{% for m in messages %}}{body}{{% endfor %}}{{{{ ns.x }}}}"
+    )
+    one = ChatTemplate(source, bos_token="<s>")
+    mode = rendering.CONTINUED if continued else rendering.OPEN
+    try:
+        program = segments.trace(segments.traceable(source), roles, one._jinja.values(mode), continued=continued)
+    except Exception:
+        return
+    for texts in contents:
+        prompt = PromptBuilder()
+        if program.write(prompt, texts[: len(roles)]):
+            messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+            assert str(prompt) == by_jinja(one, messages, mode)
 
 
 class TestContinuing:
@@ -352,7 +421,7 @@ class TestContinuing:
             for _ in range(3):
                 found = one.render(messages, add_generation_prompt=False, continue_final_message=True)
                 assert found == (expected if kept is not None else found)
-                assert found == by_jinja(one, messages, chat.CONTINUED)
+                assert found == by_jinja(one, messages, rendering.CONTINUED)
 
     def test_not_both(self) -> None:
         with pytest.raises(InvalidParameterError):
@@ -365,6 +434,16 @@ class TestContinuing:
             with pytest.raises(PromptError) as caught:
                 one.render(conversation("user", "Hi"), add_generation_prompt=False, continue_final_message=True)
             assert caught.value.details == {"template": "demo"}
+
+    def test_a_template_that_drops_the_last_message(self) -> None:
+        one = ChatTemplate("{{ messages[0].content }}{# drops #}")
+        found = one.program(["user", "user"], add_generation_prompt=False, continue_final_message=True)
+        assert found == "it does not write the last content as it is"
+        for _ in range(3):
+            with pytest.raises(PromptError):
+                one.render(
+                    conversation("user", TAG, "user", "Hi"), add_generation_prompt=False, continue_final_message=True
+                )
 
     def test_no_content(self) -> None:
         with pytest.raises(PromptError):
@@ -401,7 +480,7 @@ class TestInjection:
                 runs += 1
                 ids = one.encode(dirty, tokenizer)
                 assert [token for token in ids if token >= 256] == expected
-                assert b"".join(map(tokenizer.token_bytes, ids)).decode() == by_jinja(one, dirty, chat.OPEN)
+                assert b"".join(map(tokenizer.token_bytes, ids)).decode() == by_jinja(one, dirty, rendering.OPEN)
             assert one.encode(clean, tokenizer) == tokenizer.encode(one.render(clean), control_tokens=True)
         assert runs > 150
 

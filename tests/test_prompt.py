@@ -320,12 +320,41 @@ class TestProgram:
             (["a"], [(-1, "x")], ValueError),
             ([("content",)], [], IndexError),
             ([3], [], TypeError),
-            ([("content", "a")], [], TypeError),
+            ([("content", "a")], [], ValueError),
         ],
     )
     def test_nonsense_is_refused(self, parts: Any, guards: Any, error: type[Exception]) -> None:
         with pytest.raises(error):
             Program(parts, guards)
+
+    def test_a_clock_can_not_touch_what_is_being_written(self) -> None:
+        prompt = PromptBuilder().text("before")
+
+        class Clock:
+            def strftime(self, form: str) -> str:
+                prompt.clear()
+                return form
+
+        program = Program([("strip", ("a ", ("clock", "%Y"), " "), True, True)])
+        assert program.write(prompt, [], Clock())  # type: ignore[arg-type]
+        assert str(prompt) == "a %Y"
+
+        class Viewer:
+            def strftime(self, form: str) -> str:
+                self.view = memoryview(prompt)
+                return form
+
+        viewer = Viewer()
+        assert fault(program.write, prompt, [], viewer).code == "concurrent_use"
+        assert str(prompt) == "a %Y"
+
+    def test_long_prompts_of_repeated_contents_are_left_to_jinja(self) -> None:
+        program = Program([("content", 0)] * 100)
+        prompt = PromptBuilder()
+        assert program.write(prompt, ["a" * 10_000])
+        prompt.clear()
+        assert not program.write(prompt, ["a" * 11_000])
+        assert len(prompt) == 0
 
     def test_a_program_that_was_never_made(self) -> None:
         with pytest.raises(TypeError):
