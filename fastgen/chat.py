@@ -88,7 +88,7 @@ class ChatTemplate:
             template).
         """
         mode = _mode(add_generation_prompt, continue_final_message)
-        if not variables:
+        if _say_nothing(variables):
             prompt = PromptBuilder()
             if self._programs.write(prompt, messages, mode):
                 return str(prompt)
@@ -108,17 +108,17 @@ class ChatTemplate:
     ) -> bool:
         """Append a conversation to a prompt, trusted where the template wrote it; return whether that can be done.
 
-        It can't, and nothing is written, where `program` tells why. Parameters and errors as in `render`.
+        It can't, and nothing is written, where `program` tells why, and if a message has other keys than role and
+        content, in this order, or no content. Parameters and errors as in `render`.
         """
         mode = _mode(add_generation_prompt, continue_final_message)
         if self._programs.write(prompt, messages, mode):
             return True
         conversation = checked(messages)
         program = self._learned([message["role"] for message in conversation], mode)
-        if isinstance(program, str) or any(len(message) != 2 for message in conversation):
+        if isinstance(program, str) or any(list(message) != ["role", "content"] for message in conversation):
             return False
-        contents = [message["content"] for message in conversation]
-        return program.write(prompt, contents)
+        return program.write(prompt, [message["content"] for message in conversation])
 
     def program(
         self, roles: Sequence[str], *, add_generation_prompt: bool = True, continue_final_message: bool = False
@@ -165,28 +165,30 @@ class ChatTemplate:
             text so that the two can't be told apart (both ``prompt_invalid``).
         """
         mode = _mode(add_generation_prompt, continue_final_message)
-        if not variables:
+        if allow_control_tokens:
+            warn_of_control_tokens()
+        if _say_nothing(variables):
             prompt = PromptBuilder()
             if self._programs.write(prompt, messages, mode):
-                if not allow_control_tokens:
-                    check_roles(messages, tokenizer)
-                return encode_prompt(prompt, tokenizer, allow_control_tokens=allow_control_tokens)
+                if allow_control_tokens:
+                    return tokenizer.encode(str(prompt), control_tokens=True)
+                check_roles(messages, tokenizer)
+                return encode_prompt(prompt, tokenizer)
         more = {name: plain(value, {"variable": name}) for name, value in variables.items()}
         conversation = checked(messages)
         now = datetime.now()
-        if allow_control_tokens:
-            warn_of_control_tokens()
-        else:
+        if not allow_control_tokens:
             check_roles(conversation, tokenizer)
         text = self._jinja.render(conversation, mode, now, more)
         self._notice(conversation, mode, more)
+        if allow_control_tokens:
+            return tokenizer.encode(text, control_tokens=True)
         control = control_strings(tuple(tokenizer.special_strings))
         hidden = Hidden(control, text)
         disguised = [hidden.message(message) for message in conversation]
         others = {name: hidden.value(value) for name, value in more.items()}
-        if allow_control_tokens or (disguised == conversation and others == more):
-            return tokenizer.encode(text, control_tokens=True)
-        skeleton = self._jinja.render(disguised, mode, now, others)
+        clean = disguised == conversation and others == more
+        skeleton = text if clean else self._jinja.render(disguised, mode, now, others)
         if hidden.reveal(skeleton) != text:
             raise PromptError(
                 "the chat template changes a message so that its text can't be kept apart from control strings",
@@ -197,7 +199,9 @@ class ChatTemplate:
 
     def _notice(self, messages: list[dict[str, Any]], mode: int, more: Mapping[str, Any]) -> None:
         """Learn the program for such messages when they come a second time."""
-        if more or any(len(message) != 2 or not isinstance(message["content"], str) for message in messages):
+        if not _say_nothing(more) or any(
+            len(message) != 2 or not isinstance(message["content"], str) for message in messages
+        ):
             return
         roles = [message["role"] for message in messages]
         known = self._programs.known(roles, mode)
@@ -223,6 +227,11 @@ class ChatTemplate:
 def _programs(source: str, bos_token: str, eos_token: str) -> Programs:
     """Return the programs of a template, which all its objects share."""
     return Programs()
+
+
+def _say_nothing(variables: Mapping[str, Any]) -> bool:
+    """Tell whether a template sees nothing new: it gets None for these two anyway."""
+    return all(value is None and name in ("tools", "documents") for name, value in variables.items())
 
 
 def _mode(add_generation_prompt: bool, continue_final_message: bool) -> int:

@@ -236,7 +236,7 @@ cdef class Programs:
             if found == NULL:
                 return None
             node = <Node>found
-        program = node.known[mode]
+        program = node.known[mode] if size else None
         return program if type(program) is Program else None
 
     def write(self, PromptBuilder prompt not None, messages, int mode):

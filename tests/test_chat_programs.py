@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import datetime
 from typing import Any
 
@@ -139,6 +140,43 @@ class TestEquality:
         with pytest.raises(TypeError):
             one.render(conversation("critic", "Hi"))
 
+    def test_tools_that_are_none_say_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        one = ChatTemplate(CHATML + "{{ tools }}{# none #}")
+        for _ in range(2):
+            one.render(conversation("user", "Hi"), tools=None)
+        monkeypatch.setattr(JinjaTemplate, "render", None)
+        assert one.render(conversation("user", "Hi"), tools=None, documents=None).endswith("assistant\nNone")
+        for variables in ({"tools": []}, {"mode": None}):
+            with pytest.raises(TypeError):
+                one.render(conversation("user", "Hi"), **variables)
+
+    def test_no_messages_at_all(self) -> None:
+        one = ChatTemplate(CHATML + "{# no messages #}")
+        one.program([])
+        with pytest.raises(PromptError) as caught:
+            one.render([])
+        assert caught.value.code == "prompt_empty"
+        assert isinstance(one.program([], add_generation_prompt=False, continue_final_message=True), str)
+
+    def test_threads(self) -> None:
+        one = ChatTemplate(FAMILIES["qwen"] + "{# threads #}")
+        faults: list[Any] = []
+
+        def work(seed: int) -> None:
+            source = random.Random(seed)
+            for _ in range(60):
+                roles = source.choices(["system", "user", "assistant", "tool"], k=source.randint(1, 3))
+                messages = [{"role": role, "content": source.choice(NASTY)} for role in roles]
+                if one.render(messages) != by_jinja(one, messages, rendering.OPEN):
+                    faults.append(messages)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not faults
+
     def test_objects_of_one_template_share_what_is_learned(self) -> None:
         source = CHATML + "{# shared #}"
         learned = ChatTemplate(source).program(["user"])
@@ -167,6 +205,7 @@ class TestEquality:
         assert one.write(prompt, [{"role": "user", "content": "Grüße".encode()}])
         assert not one.write(prompt, [{"role": "user", "content": "a", "name": "b"}])
         assert not one.write(prompt, [{"role": "user", "content": None}])
+        assert not one.write(prompt, [{"content": "a", "role": "user"}])
         assert str(prompt) == "Grüße"
 
 
