@@ -119,7 +119,7 @@ cdef class Program:
                 if step.kind == TEXT:
                     prompt.put(texts + step.first, step.second, True)
                 elif step.kind == CONTENT:
-                    if prompt.put_str(<str>PyList_GET_ITEM(contents, step.first), False) >= 0:
+                    if prompt.put_str(<object>PyList_GET_ITEM(contents, step.first), False) >= 0:
                         prompt.go_back(before)
                         return 0
                 elif step.kind == OPEN:
@@ -128,7 +128,7 @@ cdef class Program:
                 elif step.kind == CLOSE:
                     depth -= 1
                     prompt.strip(opened[depth], step.first, step.second)
-                elif prompt.put_str(<str>PyList_GET_ITEM(dates, step.first), True) >= 0:
+                elif prompt.put_str(<object>PyList_GET_ITEM(dates, step.first), True) >= 0:
                     prompt.go_back(before)
                     return 0
                 if self.repeats and prompt.length - before.length > REPEATED:

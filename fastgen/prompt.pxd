@@ -31,8 +31,8 @@ cdef class PromptBuilder:
     cdef int have_room(self, size_t more) except -1
     cdef int commit(self, size_t size, bint trusted) except -1
     cdef int put(self, const uint8_t *source, size_t size, bint trusted) except -1
-    cdef Py_ssize_t put_str(self, str text, bint trusted) except? -1
-    cdef Py_ssize_t put_bytes(self, bytes text, bint trusted) except? -1
+    cdef Py_ssize_t put_str(self, object text, bint trusted) except? -1
+    cdef Py_ssize_t put_bytes(self, object text, bint trusted) except? -1
     cdef int put_object(self, object text, bint trusted, Py_ssize_t message) except -1
     cdef int put_turn(self, object role, object content, bint closed) except -1
     cdef int strip(self, size_t start, bint left, bint right) noexcept

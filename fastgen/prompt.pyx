@@ -137,8 +137,8 @@ cdef class PromptBuilder:
         memcpy(self.data + self.length, source, size)
         return self.commit(size, trusted)
 
-    cdef Py_ssize_t put_str(self, str text, bint trusted) except? -1:
-        """Return -1, or else the number of sound bytes before a lone surrogate; then nothing is written."""
+    cdef Py_ssize_t put_str(self, object text, bint trusted) except? -1:
+        """Write a str and return -1; or the number of sound bytes before a lone surrogate, and nothing is written."""
         cdef size_t size = PyUnicode_GetLength(text), written
         cdef const void *chars = PyUnicode_DATA(text)
         cdef int kind = PyUnicode_KIND(text)
@@ -160,8 +160,8 @@ cdef class PromptBuilder:
         self.commit(written, trusted)
         return -1
 
-    cdef Py_ssize_t put_bytes(self, bytes text, bint trusted) except? -1:
-        """The same of bytes."""
+    cdef Py_ssize_t put_bytes(self, object text, bint trusted) except? -1:
+        """The same for bytes."""
         cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(text)
         cdef size_t size = PyBytes_GET_SIZE(text), sound = validate_utf8(source, size)
         if sound == size:
@@ -260,9 +260,11 @@ cdef class PromptBuilder:
         self.put_object(text, bool(trusted), -1)
         return self
 
-    def control(self, str text not None):
+    def control(self, text):
         """Append trusted text, such as ``"<|im_start|>"``, and return the builder; raises as `text`."""
         self.refuse_views()
+        if not isinstance(text, str):
+            raise not_text(text, -1)
         self.put_object(text, True, -1)
         return self
 

@@ -107,9 +107,19 @@ class TestBuilding:
         assert fault(prompt.text, value).details == {"type": type(value).__name__}
         assert fault(prompt.message, "user", value).details == {"type": type(value).__name__, "message_index": 1}
         assert fault(prompt.message, value, "x").details == {"type": type(value).__name__, "message_index": 1}
-        with pytest.raises(TypeError):
-            prompt.control(value)
+        assert fault(prompt.control, value).details == {"type": type(value).__name__}
         assert bytes(prompt) == before
+
+    def test_subclasses_are_what_they_hold(self) -> None:
+        class Text(str):
+            def __str__(self) -> str:
+                return "other"
+
+        class Bytes(bytes):
+            pass
+
+        prompt = PromptBuilder().text(Text("añ")).control(Text("b")).text(Bytes(b"c"))
+        assert bytes(prompt) == "añbc".encode()
 
     def test_errors_is_checked(self) -> None:
         assert fault(lambda: PromptBuilder(errors="ignore")).code == "prompt_invalid"  # type: ignore[arg-type]

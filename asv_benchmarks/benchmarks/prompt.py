@@ -106,21 +106,26 @@ def peer(impl: str, what: str, kind: str) -> Peer:
     return Peer(lambda: one(next(turn)), level_of("fastgen"))
 
 
-class Prompt(Bench):
+class Bytes(Bench):
     param_names = ("impl", "kind")
     params = (["fastgen", "transformers", "jinja"], KINDS)
 
     def setup(self, impl: str, kind: str) -> None:
-        self.bytes = peer(impl, "bytes", kind).call
-        self.ids = peer(impl, "ids", kind).call if impl != "jinja" else None
+        self.call = peer(impl, "bytes", kind).call
 
     def time_bytes(self, impl: str, kind: str) -> None:
-        self.bytes()
+        self.call()
+
+
+class Ids(Bench):
+    param_names = ("impl", "kind")
+    params = (["fastgen", "transformers"], KINDS)
+
+    def setup(self, impl: str, kind: str) -> None:
+        self.call = peer(impl, "ids", kind).call
 
     def time_ids(self, impl: str, kind: str) -> None:
-        if self.ids is None:
-            raise NotImplementedError
-        self.ids()
+        self.call()
 
 
 class Speedup:
