@@ -20,7 +20,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from fastgen.blocks cimport block_size, give, take
-from fastgen.unicode cimport char_at, put_chars, put_replaced, sequence, validate_utf8
+from fastgen.unicode cimport char_at, put_chars, put_replaced, sequence, size_of_chars, validate_utf8
 
 from fastgen.errors import PromptError
 
@@ -147,13 +147,13 @@ cdef class PromptBuilder:
             self.put(<const uint8_t *>chars, size, trusted)
             return -1
         if kind == PyUnicode_1BYTE_KIND:
-            self.have_room(2 * size)
+            self.have_room(size_of_chars(<const uint8_t *>chars, size))
             written = put_chars(self.data + self.length, <const uint8_t *>chars, size, self.replace, &sound)
         elif kind == PyUnicode_2BYTE_KIND:
-            self.have_room(3 * size)
+            self.have_room(size_of_chars(<const uint16_t *>chars, size))
             written = put_chars(self.data + self.length, <const uint16_t *>chars, size, self.replace, &sound)
         else:
-            self.have_room(4 * size)
+            self.have_room(size_of_chars(<const uint32_t *>chars, size))
             written = put_chars(self.data + self.length, <const uint32_t *>chars, size, self.replace, &sound)
         if not sound:
             return written
@@ -301,7 +301,7 @@ cdef class PromptBuilder:
 
     @staticmethod
     def estimate(messages):
-        """Return how many bytes messages will take at most, by `message`; exact for ASCII.
+        """Return how many bytes messages take by `message`; at most, if bytes are to be replaced.
 
         Parameters
         ----------
@@ -310,7 +310,7 @@ cdef class PromptBuilder:
         """
         cdef size_t total = 0
         for message in messages:
-            total += 24 + most_bytes(message["role"]) + most_bytes(message["content"])
+            total += 24 + bytes_of(message["role"]) + bytes_of(message["content"])
         return total
 
     @property
@@ -376,17 +376,17 @@ cdef object not_text(object value, Py_ssize_t message):
                        **({} if message < 0 else {"message_index": message}))
 
 
-cdef size_t most_bytes(object text) except? 0:
-    """Return how many bytes of UTF-8 a text has at most."""
+cdef size_t bytes_of(object text) except? 0:
+    """Return how many bytes of UTF-8 a text has; of bytes that are not UTF-8, how many it may become."""
     cdef size_t size
-    cdef int kind
     if isinstance(text, bytes):
         size = PyBytes_GET_SIZE(text)
         return size if validate_utf8(<const uint8_t *>PyBytes_AS_STRING(text), size) == size else 3 * size
     if not isinstance(text, str):
         raise not_text(text, -1)
     size = PyUnicode_GetLength(text)
-    kind = PyUnicode_KIND(text)
-    if PyUnicode_IS_ASCII(text):
-        return size
-    return size * (2 if kind == PyUnicode_1BYTE_KIND else 3 if kind == PyUnicode_2BYTE_KIND else 4)
+    if PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND:
+        return size_of_chars(<const uint8_t *>PyUnicode_DATA(text), size)
+    if PyUnicode_KIND(text) == PyUnicode_2BYTE_KIND:
+        return size_of_chars(<const uint16_t *>PyUnicode_DATA(text), size)
+    return size_of_chars(<const uint32_t *>PyUnicode_DATA(text), size)

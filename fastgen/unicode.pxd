@@ -96,6 +96,14 @@ cdef inline size_t put_chars(uint8_t *to, const Char *chars, size_t size, bint r
     return written
 
 
+cdef inline size_t size_of_chars(const Char *chars, size_t size) noexcept nogil:
+    """Return how many bytes of UTF-8 characters take; three for a lone surrogate."""
+    cdef size_t i, total = size
+    for i in range(size):
+        total += (chars[i] >= 0x80) + (<uint32_t>chars[i] >= 0x800) + (<uint32_t>chars[i] >= 0x10000)
+    return total
+
+
 cdef inline size_t put_replaced(uint8_t *to, const uint8_t *bytes, size_t size) noexcept nogil:
     """Write bytes with U+FFFD for each maximal subpart of what is not UTF-8; at most three times their number."""
     cdef size_t i = 0, written = 0

@@ -130,15 +130,16 @@ class TestBuilding:
         prompt.reserve(-5)
         assert bytes(prompt.text("a")) == b"a"
 
-    def test_estimate_is_never_too_low(self) -> None:
+    def test_estimate(self) -> None:
         messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": b"x" * 300}]
         prompt = PromptBuilder()
         for message in messages:
             prompt.message(message["role"], message["content"])
         assert PromptBuilder.estimate(messages) == len(prompt)
-        for text in ("é" * 9, "中" * 9, "🙂" * 9, b"\xff" * 9):
+        for text in ("é" * 9, "中a" * 9, "🙂é" * 9, b"\xff" * 9):
             prompt = PromptBuilder(errors="replace").message("user", text)
-            assert PromptBuilder.estimate([{"role": "user", "content": text}]) >= len(prompt)
+            assert PromptBuilder.estimate([{"role": "user", "content": text}]) == len(prompt)
+        assert fault(PromptBuilder.estimate, [{"role": "user", "content": 3}]).details == {"type": "int"}
 
 
 class TestUtf8:
@@ -264,6 +265,16 @@ class TestPool:
         assert blocks.kept_memory() == kept - 4096
         prompt.clear()
         assert blocks.kept_memory() == kept
+
+    @pytest.mark.parametrize("text", ["a" * 256, "é" * 128, "中" * 85, "🙂" * 64, b"a" * 256, b"\xc3\xa9" * 128])
+    def test_256_bytes_stay_in_the_object(self, text: str | bytes) -> None:
+        for size in (300, 600, 1200):
+            PromptBuilder().text("x" * size).clear()  # blocks that could be taken
+        kept = blocks.kept_memory()
+        prompt = PromptBuilder().text(text)
+        assert blocks.kept_memory() == kept
+        prompt.text("aa")
+        assert blocks.kept_memory() < kept
 
     def test_the_pool_is_bounded(self) -> None:
         prompts = [PromptBuilder().text("x" * (5 << 20)) for _ in range(12)]
