@@ -1,9 +1,9 @@
 """Measures the figures of the README and prints them as Markdown: ``python asv_benchmarks/figures.py [SECTION ...]``.
 
 Every ratio is measured in one process, the two sides in turns: the median of the ratios of the pairs. All is on one
-thread but in the rows that say two. Sections: sampler integrations kernels quant startup load decode (all of them
-without an argument; sampler takes some minutes, load and decode one). Peers that are missing, and targets that are
-missed, are named on the standard error.
+thread but in the rows that say two. Sections: sampler integrations text prompt similarity tokens kernels quant
+startup load decode lookup (all of them without an argument; sampler takes some minutes; load, decode and lookup one).
+Peers that are missing, and targets that are missed, are named on the standard error.
 """
 
 from __future__ import annotations
@@ -19,15 +19,29 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from types import ModuleType
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks import generator, integrations, models, sampler, sampler_extras
+from benchmarks import (
+    generator,
+    integrations,
+    lookup,
+    lookup_decoding,
+    models,
+    prompt,
+    sampler,
+    sampler_extras,
+    stop,
+    transcript,
+)
 from benchmarks.common import Figure, Pair, Peer, level_of, paired
-from benchmarks.kernels import logits, quant
+from benchmarks.kernels import logits, quant, similarity, utf8, vectors
 
 from fastgen import cpu
+
+PEERS = ("numpy", "torch", "transformers", "tokenizers", "rapidfuzz", "numkong", "llama_cpp_python", "gguf")
 
 Row = tuple[str, str, str, str, str]  # what, fastgen, peer, the peer's name, ratio
 
@@ -66,6 +80,19 @@ def sampler_rows() -> Iterator[Row]:
 def integrations_rows() -> Iterator[Row]:
     for what, peer, pair in integrations.integrations_rows():
         yield row(what, peer, pair)
+
+
+def figures_of(*modules: ModuleType) -> Callable[[], Iterator[Row]]:
+    """Return the rows of benchmarks that have `figures`; one that lacks a peer ends with a line about it."""
+
+    def rows() -> Iterator[Row]:
+        for module in modules:
+            try:
+                yield from map(judged, module.figures())
+            except NotImplementedError as reason:
+                print(f"{module.__name__}: skipped, {reason}", file=sys.stderr)
+
+    return rows
 
 
 def kernels_rows() -> Iterator[Row]:
@@ -136,11 +163,16 @@ def decode_rows() -> Iterator[Row]:
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
     "sampler": sampler_rows,
     "integrations": integrations_rows,
+    "text": figures_of(transcript, stop, utf8),
+    "prompt": figures_of(prompt),
+    "similarity": figures_of(similarity, vectors),
+    "tokens": figures_of(lookup),
     "kernels": kernels_rows,
     "quant": quant_rows,
     "startup": startup_rows,
     "load": load_rows,
     "decode": decode_rows,
+    "lookup": figures_of(lookup_decoding),
 }
 
 
@@ -155,7 +187,7 @@ def machine() -> str:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         model = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or model
     versions = []
-    for name in ("fastgen-llm", "numpy", "torch", "transformers", "llama_cpp_python", "gguf"):
+    for name in ("fastgen-llm", *PEERS):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:

@@ -29,7 +29,7 @@ size_t fg_mark_tokens(uint8_t const *bytes, uint32_t const *offsets, size_t coun
             uint64_t const next = next_word(begin + place, size - place);
             high |= next, others |= unprintable(next);
         }
-        int const broken = high & HIGH_BITS && !fg_utf8_is_sound(begin, size);
+        int const broken = high & HIGH_BITS && fg_utf8_prefix(begin, size) < size;
         size_t const most = broken ? 3 * size : size; /* U+FFFD for each byte */
         marks[token] = (uint8_t)(FG_TOKEN_ANY | (others ? 0 : FG_TOKEN_PLAIN) | (broken ? FG_TOKEN_BROKEN : 0));
         longest = most > longest ? most : longest;

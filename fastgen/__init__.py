@@ -14,8 +14,11 @@ from fastgen._version import __version__
 
 if _TYPE_CHECKING:
     from fastgen import cpu as cpu
+    from fastgen import text as text
+    from fastgen.automaton import StopAutomaton as StopAutomaton
     from fastgen.batch import SamplerBatch as SamplerBatch
     from fastgen.chat import ChatTemplate as ChatTemplate
+    from fastgen.control import ControlTokenWarning as ControlTokenWarning
     from fastgen.detokenizer import Detokenizer as Detokenizer
     from fastgen.engine import EngineConfig as EngineConfig
     from fastgen.errors import CancelledError as CancelledError
@@ -36,15 +39,19 @@ if _TYPE_CHECKING:
     from fastgen.generator import Generator as Generator
     from fastgen.grammar import Grammar as Grammar
     from fastgen.logprobs import TokenLogprobs as TokenLogprobs
+    from fastgen.lookup import PromptLookup as PromptLookup
+    from fastgen.loops import LoopDetector as LoopDetector
     from fastgen.oneline import generate as generate
     from fastgen.oneline import stream as stream
     from fastgen.output import GenerationOutput as GenerationOutput
     from fastgen.output import Piece as Piece
     from fastgen.params import SamplingParams as SamplingParams
+    from fastgen.prompt import PromptBuilder as PromptBuilder
     from fastgen.sampler import Sampler as Sampler
     from fastgen.stop import StopMatcher as StopMatcher
     from fastgen.system import show_config as show_config
     from fastgen.tokenizer import load_tokenizer as load_tokenizer
+    from fastgen.transcript import Transcript as Transcript
 
 _WHERE = {
     "CancelledError": "errors",
@@ -52,6 +59,7 @@ _WHERE = {
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "ContextLengthError": "errors",
+    "ControlTokenWarning": "control",
     "Detokenizer": "detokenizer",
     "EngineConfig": "engine",
     "FastgenError": "errors",
@@ -62,17 +70,22 @@ _WHERE = {
     "Grammar": "grammar",
     "InvalidParameterError": "errors",
     "LogitsError": "errors",
+    "LoopDetector": "loops",
     "MissingDependencyError": "errors",
     "ModelNotFoundError": "errors",
     "OverloadedError": "errors",
     "Piece": "output",
+    "PromptBuilder": "prompt",
     "PromptError": "errors",
+    "PromptLookup": "lookup",
     "Sampler": "sampler",
     "SamplerBatch": "batch",
     "SamplingParams": "params",
+    "StopAutomaton": "automaton",
     "StopMatcher": "stop",
     "StreamClosedError": "errors",
     "TokenLogprobs": "logprobs",
+    "Transcript": "transcript",
     "UnknownParameterError": "errors",
     "generate": "oneline",
     "load_tokenizer": "tokenizer",
@@ -80,12 +93,14 @@ _WHERE = {
     "stream": "oneline",
 }
 
-__all__ = ["__version__", "cpu", *_WHERE]
+_MODULES = ("cpu", "text")
+
+__all__ = ["__version__", *_MODULES, *_WHERE]
 
 
 def __getattr__(name: str) -> _Any:
-    if name == "cpu":
-        return _import_module("fastgen.cpu")
+    if name in _MODULES:
+        return _import_module(f"fastgen.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'fastgen' has no attribute {name!r}")
     value = getattr(_import_module(f"fastgen.{_WHERE[name]}"), name)

@@ -3,6 +3,8 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from fastgen.tokenizer.bytetable cimport ByteTable
 
 cdef extern from "detokenizer.h" nogil:
+    ctypedef struct fg_utf8:
+        uint8_t count
     ctypedef struct fg_detokenizer:
         const uint8_t *bytes
         const uint32_t *offsets
@@ -10,6 +12,8 @@ cdef extern from "detokenizer.h" nogil:
         uint32_t count
         uint8_t *text
         uint8_t skip_special, spaces, strip, clusters
+        fg_utf8 decoder             # an unfinished character
+        size_t held                 # bytes of an unfinished cluster before it
 
 
 cdef class Marks:

@@ -81,31 +81,37 @@ def run(model: CausalLM, lanes: Iterable[Lane], vocab_size: int, config: EngineC
 
 
 def _step(model: CausalLM, live: list[Lane], cache: Any, vocab_size: int, prefill_chunk: int) -> Iterator[Piece]:
-    """Run one forward pass and give each of its sequences that has read its prompt a token."""
-    batch, stepping = _next_batch(live, prefill_chunk)
+    """Run one forward pass and give each of its sequences that has read its prompt a token, or several.
+
+    A sequence with a draft gets a row for its last token and for each of the draft's. They are taken one by one, as if
+    each came from a pass of its own, for as long as the tokens chosen are those of the draft.
+    """
+    batch, drafts = _next_batch(live, prefill_chunk, getattr(model, "rewinds", False))
     logits = _on_host(model.forward(batch, cache))
-    if len(logits) != len(batch.slots):
+    expected = len(batch.slots) if batch.rows is None else sum(batch.rows)
+    if len(logits) != expected:
         raise LogitsError(
-            "the model returned a wrong number of rows",
-            code="logits_invalid",
-            expected=len(batch.slots),
-            found=len(logits),
+            "the model returned a wrong number of rows", code="logits_invalid", expected=expected, found=len(logits)
         )
-    for row, slot in stepping:
-        if piece := live[slot].step(logits[row, :vocab_size]):
-            yield piece
+    row = 0
+    for slot, draft in zip(batch.slots, drafts, strict=True):
+        if draft is not None:
+            yield from live[slot].steps(logits[row : row + len(draft) + 1, :vocab_size], draft)
+            row += len(draft)
+        row += 1
 
 
-def _next_batch(live: list[Lane], prefill_chunk: int) -> tuple[Batch, list[tuple[int, int]]]:
-    """Return the next forward pass, and (row, slot) for each of its rows whose sequence gets a token.
+def _next_batch(live: list[Lane], prefill_chunk: int, rewinds: bool) -> tuple[Batch, list[list[int] | None]]:
+    """Return the next forward pass, and for each of its segments the draft, None where no token is chosen yet.
 
-    Prompts come first, up to `prefill_chunk` tokens in all; once they are read, every sequence adds its last token.
+    Prompts come first, up to `prefill_chunk` tokens in all; once they are read, every sequence adds its last token and,
+    if the model can take sequences back (`rewinds`), what it guesses comes next.
     """
     token_ids: list[int] = []
     slots: list[int] = []
     starts: list[int] = []
     counts: list[int] = []
-    stepping: list[tuple[int, int]] = []
+    drafts: list[list[int] | None] = []
     for slot, lane in enumerate(live):
         start = lane.prefilled
         count = min(len(lane.prompt_ids) - start, prefill_chunk - len(token_ids))
@@ -113,18 +119,20 @@ def _next_batch(live: list[Lane], prefill_chunk: int) -> tuple[Batch, list[tuple
             continue
         token_ids += lane.prompt_ids[start : start + count]
         lane.prefilled += count
-        if lane.prefilled == len(lane.prompt_ids):
-            stepping.append((len(slots), slot))
+        drafts.append([] if lane.prefilled == len(lane.prompt_ids) else None)
         slots.append(slot)
         starts.append(start)
         counts.append(count)
     if slots:
-        return Batch(token_ids, tuple(slots), tuple(starts), tuple(counts)), stepping
-    every = range(len(live))
-    batch = Batch(
-        [lane.token_ids[-1] for lane in live], tuple(every), tuple(lane.position for lane in live), (1,) * len(live)
-    )
-    return batch, [(slot, slot) for slot in every]
+        return Batch(token_ids, tuple(slots), tuple(starts), tuple(counts)), drafts
+    for lane in live:
+        draft = lane.draft() if rewinds else []
+        token_ids += [lane.token_ids[-1], *draft]
+        starts.append(lane.position)
+        counts.append(1 + len(draft))
+        drafts.append(draft)
+    rows = tuple(counts) if len(token_ids) > len(live) else None
+    return Batch(token_ids, tuple(range(len(live))), tuple(starts), tuple(counts), rows), drafts
 
 
 def _on_host(logits: Any) -> Any:

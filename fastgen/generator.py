@@ -6,35 +6,25 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fastgen.chat import ChatTemplate
 from fastgen.engine import EngineConfig, run
-from fastgen.errors import (
-    ContextLengthError,
-    InvalidParameterError,
-    PromptError,
-    StreamClosedError,
-)
-from fastgen.grammar import Grammar
+from fastgen.errors import InvalidParameterError, StreamClosedError
 from fastgen.lane import Lane
 from fastgen.models.contract import CausalLM
 from fastgen.models.step import StepModel
 from fastgen.output import GenerationOutput, Piece
 from fastgen.params import SamplingParams
+from fastgen.requests import Message, Prompt, Request, Requests
+from fastgen.text import distinct
 from fastgen.tokenizer import Tokenizer, from_transformers
-from fastgen.words import with_token_ids
 from fastgen.workspace import Workspace
 
 if TYPE_CHECKING:
     from fastgen.models.checkpoint import ModelInfo
 
 __all__ = ["Generator"]
-
-Message = Mapping[str, Any]
-Prompt = str | bytes | Sequence[int] | Sequence[Message]
 
 
 class Generator:
@@ -75,7 +65,7 @@ class Generator:
         self.info: ModelInfo | None = None
         self.load_seconds = 0.0
         self._closed = False
-        self._template: ChatTemplate | None = None
+        self._door = Requests(tokenizer, self.model.max_positions)
 
     @classmethod
     def from_pretrained(
@@ -175,25 +165,80 @@ class Generator:
 
         Pieces of several prompts interleave; ``piece.index`` tells them apart. The last piece of each carries its
         output. Arguments are checked at once, the work is done while the iterator runs, and closing it (or leaving the
-        loop) ends it. With ``n`` more than 1, ``piece.choice`` tells a prompt's continuations apart; ``best_of`` can't
-        be streamed.
+        loop) ends it. With ``n`` more than 1, ``piece.choice`` tells a prompt's continuations apart; ``best_of`` and
+        ``distinct``, which choose among whole answers, can't be streamed.
         """
         chosen, single = self._requests(prompt, params, overrides)
-        if any(one.params.best_of is not None for one in chosen):
-            raise InvalidParameterError("best_of can't be streamed", parameter="best_of", hint="use n, or generate()")
+        for one in chosen:
+            for name in ("best_of", "distinct"):
+                if getattr(one.params, name):
+                    raise InvalidParameterError(
+                        f"{name} can't be streamed", parameter=name, hint="use n, or generate()"
+                    )
         return self._pieces(self._lanes(chosen), single)
 
     def chat(
-        self, messages: Sequence[Message], params: SamplingParams | None = None, **overrides: Any
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        continue_final_message: bool = False,
+        allow_control_tokens: bool = False,
+        **overrides: Any,
     ) -> GenerationOutput:
         """Answer a conversation: ``chat([{"role": "user", "content": "Hi"}])``; parameters and errors as `generate`.
+
+        `tools`, `continue_final_message` and `allow_control_tokens` are those of `encode_chat`.
 
         Raises
         ------
         PromptError
             Also if the model has no chat template.
         """
-        return cast("GenerationOutput", self.generate(messages, params, **overrides))
+        ids = self.encode_chat(
+            messages,
+            tools=tools,
+            continue_final_message=continue_final_message,
+            allow_control_tokens=allow_control_tokens,
+        )
+        return cast("GenerationOutput", self.generate(ids, params, **overrides))
+
+    def encode_chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        continue_final_message: bool = False,
+        allow_control_tokens: bool = False,
+    ) -> list[int]:
+        """Return the token ids of a conversation, a prompt for `generate` and `stream`.
+
+        Parameters
+        ----------
+        messages : sequence of mappings
+            Each has a ``role`` and a ``content``, both texts.
+        tools : sequence of mappings, optional
+            Descriptions of functions, which the chat template writes into the prompt.
+        continue_final_message : bool, default False
+            Whether the answer goes on with the last message, in place of a message of its own.
+        allow_control_tokens : bool, default False
+            Whether control strings in messages become control tokens. Who can write a message can then forge others; it
+            warns.
+
+        Raises
+        ------
+        PromptError
+            The model has no chat template, or as `ChatTemplate.encode`.
+        """
+        variables = {} if tools is None else {"tools": tools}
+        return self._door.chat(
+            messages,
+            add_generation_prompt=not continue_final_message,
+            continue_final_message=continue_final_message,
+            allow_control_tokens=allow_control_tokens,
+            **variables,
+        )
 
     def close(self) -> None:
         """Let go of the model. Later calls raise `StreamClosedError`."""
@@ -223,16 +268,13 @@ class Generator:
         prompt: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] | None,
         overrides: Mapping[str, Any],
-    ) -> tuple[list[_Request], bool]:
+    ) -> tuple[list[Request], bool]:
         """Check everything at the door; return what is asked for, and whether a single prompt was given."""
         if self._closed:
             raise StreamClosedError("the generator is closed")
-        prompts, single = _listed(prompt)
-        chosen = self._params(params, overrides, len(prompts))
-        ids = [self._encode(one, index) for index, one in enumerate(prompts)]
-        return [self._request(one, chosen[index], index) for index, one in enumerate(ids)], single
+        return self._door.of(prompt, params, overrides, self.defaults)
 
-    def _lanes(self, requests: list[_Request]) -> list[Lane]:
+    def _lanes(self, requests: list[Request]) -> list[Lane]:
         """Return a lane for each continuation; they share the samplers' scratch memory."""
         workspace = Workspace()
         return [
@@ -250,121 +292,6 @@ class Generator:
             for choice, params in enumerate(one.children)
         ]
 
-    def _params(
-        self, params: SamplingParams | Sequence[SamplingParams] | None, overrides: Mapping[str, Any], count: int
-    ) -> list[SamplingParams]:
-        if params is None or isinstance(params, SamplingParams):
-            given = [params or self.defaults] * count
-        else:
-            given = list(params)
-            if len(given) != count:
-                raise InvalidParameterError("params and prompts differ in number", prompts=count, params=len(given))
-            if odd := [one for one in given if not isinstance(one, SamplingParams)]:
-                raise InvalidParameterError("params must be SamplingParams", type=type(odd[0]).__name__)
-        return [one.replace(**overrides) for one in given] if overrides else given
-
-    def _encode(self, prompt: Prompt, index: int) -> list[int]:
-        """Return the token ids of one prompt."""
-        if isinstance(prompt, (str, bytes)):
-            ids = self._encode_text(prompt, index)
-        elif _is_conversation(prompt):
-            ids = self._chat_template().encode(cast("Sequence[Message]", prompt), self.tokenizer)
-        elif isinstance(prompt, Sequence):
-            ids = [self._token(token, index) for token in prompt]
-        else:
-            raise _not_a_prompt(prompt, index)
-        if not ids:
-            raise PromptError("the prompt is empty", code="prompt_empty", hint="give at least one token", prompt=index)
-        return ids
-
-    def _encode_text(self, text: str | bytes, index: int) -> list[int]:
-        if isinstance(text, bytes):
-            try:
-                text = text.decode()
-            except UnicodeDecodeError as error:
-                raise PromptError(
-                    "the prompt is not UTF-8",
-                    code="prompt_not_utf8",
-                    hint="decode it first",
-                    prompt=index,
-                    offset=error.start,
-                ) from error
-        ids = self.tokenizer.encode(text)
-        if self.tokenizer.add_bos and self.tokenizer.bos_id is not None:
-            ids.insert(0, self.tokenizer.bos_id)
-        return ids
-
-    def _token(self, token: Any, index: int) -> int:
-        size = self.tokenizer.vocab_size
-        if isinstance(token, bool) or not isinstance(token, int):
-            raise _not_a_prompt(token, index)
-        if not 0 <= token < size:
-            raise InvalidParameterError(
-                "a token id is outside the vocabulary",
-                code="token_out_of_range",
-                prompt=index,
-                token=token,
-                vocab_size=size,
-            )
-        return token
-
-    def _request(self, ids: list[int], params: SamplingParams, index: int) -> _Request:
-        room = self.model.max_positions - len(ids)
-        if room < 1:
-            raise ContextLengthError(
-                "the prompt leaves no room in the model's context",
-                hint="shorten the prompt",
-                prompt=index,
-                prompt_tokens=len(ids),
-                context=self.model.max_positions,
-            )
-        params = with_token_ids(params, self.tokenizer)
-        vocab_size = self.tokenizer.vocab_size
-        for name, token in _named_ids(params):
-            if token >= vocab_size:
-                raise InvalidParameterError(
-                    "a token id is outside the vocabulary",
-                    code="token_out_of_range",
-                    parameter=name,
-                    token=token,
-                    vocab_size=vocab_size,
-                )
-        grammar = Grammar.from_params(params, self.tokenizer)
-        return _Request(ids, params, min(params.max_tokens or room, room), grammar)
-
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            tokenizer = self.tokenizer
-            if tokenizer.chat_template is None:
-                raise PromptError("the model has no chat template", hint="give the prompt as text")
-            self._template = ChatTemplate(
-                tokenizer.chat_template,
-                bos_token=self._spelling(tokenizer.bos_id),
-                eos_token=self._spelling(tokenizer.eos_ids[0] if tokenizer.eos_ids else None),
-                name=tokenizer.name,
-            )
-        return self._template
-
-    def _spelling(self, token: int | None) -> str:
-        return "" if token is None else self.tokenizer.token_bytes(token).decode(errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One prompt, checked: what its lanes are made of."""
-
-    prompt_ids: list[int]
-    params: SamplingParams
-    limit: int
-    grammar: Grammar | None
-
-    @property
-    def children(self) -> tuple[SamplingParams, ...]:
-        """The parameters of each continuation; to choose the best ones, their log-probabilities are needed."""
-        if self.params.best_of is None or self.params.logprobs is not None:
-            return self.params.children()
-        return self.params.replace(logprobs=0).children()
-
 
 def _joined(outputs: list[GenerationOutput], params: SamplingParams) -> GenerationOutput:
     """Return a prompt's continuations as one output: the first, or the best, with all of them in `choices`."""
@@ -372,9 +299,11 @@ def _joined(outputs: list[GenerationOutput], params: SamplingParams) -> Generati
     if params.best_of is not None:
         # by the mean log-probability of a token, so that length is neither good nor bad; what failed comes last
         outputs.sort(key=lambda output: -_mean_logprob(output))
-        del outputs[params.n :]
         if params.logprobs is None:
             outputs = [dataclasses.replace(output, logprobs=None) for output in outputs]
+    if params.distinct:
+        outputs = [outputs[place] for place in distinct([output.text for output in outputs], params.distinct)]
+    outputs = outputs[: params.n]
     if params.n == 1:
         return outputs[0]
     return dataclasses.replace(outputs[0], choices=tuple(outputs))
@@ -385,45 +314,7 @@ def _mean_logprob(output: GenerationOutput) -> float:
     return total / len(output.token_ids) if total is not None and output.token_ids and not output.error else -math.inf
 
 
-def _named_ids(params: SamplingParams) -> Iterator[tuple[str, int]]:
-    """Yield every token id in the parameters with the name of its parameter."""
-    for name in ("stop_token_ids", "allowed_token_ids", "suppress_tokens"):
-        yield from ((name, token) for token in getattr(params, name) or ())
-    yield from (("logit_bias", token) for token, _ in params.logit_bias or ())
-    yield from (("bad_words", token) for word in params.bad_words for token in word if isinstance(token, int))
-
-
 def _as_model(model: CausalLM | Callable[..., Any]) -> CausalLM:
     if hasattr(model, "forward") and hasattr(model, "new_cache"):
         return cast("CausalLM", model)
     return StepModel(model)
-
-
-def _listed(prompt: Any) -> tuple[list[Prompt], bool]:
-    """Return the prompts as a list, and whether there was only one. Arrays become lists."""
-    prompt = _unwrapped(prompt)
-    if isinstance(prompt, (str, bytes)) or _is_conversation(prompt) or _is_token_ids(prompt):
-        return [prompt], True
-    if not isinstance(prompt, Sequence):
-        raise _not_a_prompt(prompt, 0)
-    if not prompt:
-        raise PromptError("the prompt is empty", code="prompt_empty", hint="give at least one token or message")
-    return [_unwrapped(one) for one in prompt], False
-
-
-def _unwrapped(prompt: Any) -> Any:
-    return prompt.tolist() if hasattr(prompt, "tolist") else prompt
-
-
-def _is_conversation(prompt: Any) -> bool:
-    return isinstance(prompt, Sequence) and len(prompt) > 0 and isinstance(prompt[0], Mapping)
-
-
-def _is_token_ids(prompt: Any) -> bool:
-    return isinstance(prompt, Sequence) and len(prompt) > 0 and isinstance(prompt[0], int)
-
-
-def _not_a_prompt(found: Any, index: int) -> InvalidParameterError:
-    return InvalidParameterError(
-        "a prompt is text, token ids or messages, or a list of these", prompt=index, type=type(found).__name__
-    )

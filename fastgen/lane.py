@@ -1,23 +1,26 @@
-"""One live sequence: its sampler, detokenizer and stop matcher, and what it has produced."""
+"""One live sequence: its sampler, its transcript, and what becomes pieces and an output."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from fastgen.detokenizer import Detokenizer
 from fastgen.errors import FastgenError, LogitsError
 from fastgen.grammar import Matcher
 from fastgen.logprobs import TokenLogprobs
+from fastgen.lookup import PromptLookup
 from fastgen.output import FINISH_REASONS, GenerationOutput, Piece, Timings, Usage
 from fastgen.params import SamplingParams
 from fastgen.sampler import Sampler
-from fastgen.stop import StopMatcher
 from fastgen.tokenizer import Tokenizer
+from fastgen.transcript import Transcript
 from fastgen.workspace import Workspace
 
 __all__ = ["Lane"]
+
+FIRST_LEAST: Final = 2  # tokens that must agree for a first guess, and after many failures
+MOST_LEAST: Final = 6
 
 
 class Lane:
@@ -57,7 +60,6 @@ class Lane:
         self.choice = choice
         self.prefilled = 0  # prompt tokens that the model has seen
         self.token_ids: list[int] = []
-        self.finish_detail: str | None = None
         self.error: FastgenError | None = None
         self._sampler = Sampler(params, tokenizer.vocab_size, eos_ids=tokenizer.eos_ids, workspace=workspace)
         self._sampler.observe(prompt_ids, prompt=True)
@@ -66,13 +68,12 @@ class Lane:
         self._logprobs: list[TokenLogprobs] | None = None
         if params.logprobs is not None or params.entropy:
             self._logprobs = []
-        self._detokenizer = Detokenizer(tokenizer, params.skip_special_tokens)
-        self._matcher = StopMatcher(params.stop, include=params.include_stop_str_in_output) if params.stop else None
-        self._eos_ids = frozenset() if params.ignore_eos else frozenset(tokenizer.eos_ids)
-        self._stop_ids = frozenset(params.stop_token_ids)
+        self._transcript = Transcript(tokenizer, params)
         self._limit = limit
-        self._stop_reason: str | int | None = None
-        self._texts: list[str] = []
+        self._lookup: PromptLookup | None = None
+        if params.prompt_lookup_num_tokens:
+            self._lookup = PromptLookup(prompt_ids, max_ngram=params.max_matching_ngram_size)
+        self._least = min(FIRST_LEAST, params.max_matching_ngram_size)  # of the last tokens, as many must agree
         self._reported = 0  # tokens that a piece has carried
         self._arrival = time.perf_counter()
         self._admission = self._first_token = self._end = self._arrival
@@ -80,7 +81,12 @@ class Lane:
     @property
     def finished(self) -> bool:
         """Whether the sequence has ended; no token is accepted after that."""
-        return self.finish_detail is not None
+        return self._transcript.finish_detail is not None
+
+    @property
+    def finish_detail(self) -> str | None:
+        """Why it has ended; see `GenerationOutput`."""
+        return self._transcript.finish_detail
 
     @property
     def position(self) -> int:
@@ -90,6 +96,31 @@ class Lane:
     def admit(self) -> None:
         """Note that the sequence has got a slot."""
         self._admission = time.perf_counter()
+
+    def draft(self) -> list[int]:
+        """Guess the tokens after the last one, by looking up where it came before; often none."""
+        room = min(self.params.prompt_lookup_num_tokens, self._limit - len(self.token_ids) - 1)
+        return self._lookup.propose(room, self._least) if self._lookup is not None and room > 0 else []
+
+    def steps(self, rows: Any, draft: Sequence[int]) -> Iterator[Piece]:
+        """Choose a token from the first row, then from each next one while the tokens are those of the draft.
+
+        Row i belongs to the place after ``draft[:i]``. Every token is chosen as if its row had been computed alone, so
+        a draft saves passes of the model and changes nothing else.
+        """
+        matched = 0
+        for row in rows:
+            piece = self.step(row)
+            if piece is not None:
+                yield piece
+            if self.finished or matched == len(draft) or self.token_ids[-1] != draft[matched]:
+                break
+            matched += 1
+        if draft:
+            # A guess costs time whether it is right or not. One that is wrong from its start makes the next ones rarer,
+            # each token that is right makes them easier again.
+            most = min(MOST_LEAST, self.params.max_matching_ngram_size)
+            self._least = max(1, self._least - matched) if matched else min(most, self._least + 1)
 
     def step(self, logits: Any) -> Piece | None:
         """Choose the next token from a row of logits; return a piece if there is text or the sequence has ended."""
@@ -103,19 +134,16 @@ class Lane:
         if not self.token_ids:
             self._first_token = time.perf_counter()
         self.token_ids.append(token)
-
-        if token in self._eos_ids:
-            return self._finish("eos")
-        if token in self._stop_ids:
-            self._stop_reason = token
-            return self._finish("stop_token")
-        text = self._match(self._detokenizer.push(token))
+        if self._lookup is not None:
+            self._lookup.append(token)
+        text = self._transcript.push(token)
+        if not self.finished:
+            if self._grammar is not None and self._grammar.finished:
+                text += self._transcript.close("grammar")
+            elif len(self.token_ids) == self._limit:
+                text += self._transcript.close("max_tokens" if self._limit == self.params.max_tokens else "context")
         if self.finished:
             return self._last_piece(text)
-        if self._grammar is not None and self._grammar.finished:
-            return self._finish("grammar", text)
-        if len(self.token_ids) == self._limit:
-            return self._finish("max_tokens" if self._limit == self.params.max_tokens else "context", text)
         return self._piece(text) if text else None
 
     def _choose(self, logits: Any) -> int:
@@ -133,52 +161,34 @@ class Lane:
     def fail(self, error: FastgenError) -> Piece:
         """End the sequence with an error; the text so far stays."""
         self.error = error
-        return self._finish(error.code)
+        return self._last_piece(self._transcript.close(error.code))
 
     def cancel(self) -> Piece:
         """End the sequence at the caller's wish; the text so far stays."""
-        return self._finish("cancelled")
-
-    def _match(self, text: str) -> str:
-        """Pass text through the stop matcher; a stop string ends the sequence, if not within `min_tokens`."""
-        if self._matcher is None or not text or len(self.token_ids) <= self.params.min_tokens:
-            return text
-        match = self._matcher.feed(text)
-        if match.stopped:
-            self.finish_detail, self._stop_reason = "stop_string", match.stop
-        return match.text.decode()
-
-    def _finish(self, detail: str, text: str = "") -> Piece:
-        """End the sequence: what detokenizer and matcher hold back comes out now, unless it completes a stop."""
-        text += self._match(self._detokenizer.flush())
-        if not self.finished:
-            self.finish_detail = detail
-            if self._matcher is not None:
-                text += self._matcher.flush().text.decode()
-        return self._last_piece(text)
+        return self._last_piece(self._transcript.close("cancelled"))
 
     def _piece(self, text: str) -> Piece:
-        tokens, logprobs = self._take(text)
+        tokens, logprobs = self._take()
         return Piece(text, tokens, self.index, logprobs, choice=self.choice)
 
-    def _take(self, text: str) -> tuple[tuple[int, ...], tuple[TokenLogprobs, ...] | None]:
-        """Record text as given out; return the tokens that no piece has carried yet, with their log-probabilities."""
+    def _take(self) -> tuple[tuple[int, ...], tuple[TokenLogprobs, ...] | None]:
+        """Return the tokens that no piece has carried yet, with their log-probabilities."""
         tokens = tuple(self.token_ids[self._reported :])
         logprobs = None if self._logprobs is None else tuple(self._logprobs[self._reported :])
         self._reported = len(self.token_ids)
-        self._texts.append(text)
         return tokens, logprobs
 
     def _last_piece(self, text: str) -> Piece:
         self._end = time.perf_counter()
-        tokens, logprobs = self._take(text)
-        detail = str(self.finish_detail)
+        tokens, logprobs = self._take()
+        transcript = self._transcript
+        detail = str(transcript.finish_detail)
         output = GenerationOutput(
-            text="".join(self._texts),
+            text=transcript.text,
             token_ids=tuple(self.token_ids),
             finish_reason=FINISH_REASONS.get(detail, "error"),
             finish_detail=detail,
-            stop_reason=self._stop_reason,
+            stop_reason=transcript.stop_reason,
             seed=self._sampler.seed,
             usage=Usage(len(self.prompt_ids), len(self.token_ids)),
             timings=self._timings(),
@@ -186,6 +196,8 @@ class Lane:
             index=self.index,
             logprobs=None if self._logprobs is None else tuple(self._logprobs),
             choice=self.choice,
+            visible_tokens=transcript.visible_tokens,
+            text_offsets=transcript.text_offsets,
             error=self.error,
         )
         reason = output.finish_reason

@@ -85,13 +85,13 @@ cdef class PromptLookup:
         self.tokens, self.capacity = <int32_t *>memory, capacity
         return 0
 
-    cdef size_t propose_into(self, int32_t *out, size_t k) noexcept nogil:
+    cdef size_t propose_into(self, int32_t *out, size_t k, size_t least) noexcept nogil:
         """Write k tokens, or none: then 0 is returned."""
         cdef size_t size, place, i, agreed = 0
-        if self.length <= self.min_ngram:
+        if self.length <= least:
             return 0
         size = min(self.max_ngram, self.length - 1)
-        place = recall(self.tokens, self.length - 1, self.tokens + self.length - size, size, self.min_ngram, &agreed)
+        place = recall(self.tokens, self.length - 1, self.tokens + self.length - size, size, least, &agreed)
         if place == 0:
             return 0
         for i in range(k):
@@ -145,13 +145,15 @@ cdef class PromptLookup:
         """
         self.length = integer_of(length, "length", 0, self.length)
 
-    def propose(self, k):
+    def propose(self, k, min_ngram=None):
         """Return a guess at the next `k` tokens.
 
         Parameters
         ----------
         k : int
             In [1, 65,536].
+        min_ngram : int, optional
+            For this guess alone the fewest tokens that must agree, in [1, `max_ngram`].
 
         Returns
         -------
@@ -161,17 +163,19 @@ cdef class PromptLookup:
         Raises
         ------
         InvalidParameterError
-            `k` is out of its range.
+            A number is out of its range.
         """
-        cdef size_t wanted = integer_of(k, "k", 1, MAX_PROPOSED), count, i
+        cdef size_t wanted = integer_of(k, "k", 1, MAX_PROPOSED), count, i, least = self.min_ngram
         cdef int32_t[FEW] few
         cdef int32_t *out = few
+        if min_ngram is not None:
+            least = integer_of(min_ngram, "min_ngram", 1, self.max_ngram)
         if wanted > FEW:
             out = <int32_t *>PyMem_Malloc(wanted * sizeof(int32_t))
             if out == NULL:
                 raise MemoryError
         try:
-            count = self.propose_into(out, wanted)      # with the GIL: other threads may not move the tokens meanwhile
+            count = self.propose_into(out, wanted, least)   # with the GIL: no thread may move the tokens now
             return [out[i] for i in range(count)]
         finally:
             if out != few:

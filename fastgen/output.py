@@ -19,6 +19,7 @@ FINISH_REASONS: Final = {
     "max_tokens": "length",
     "context": "length",
     "grammar": "stop",
+    "repetition": "length",
     "cancelled": "abort",
 }
 
@@ -77,10 +78,10 @@ class GenerationOutput:
     finish_reason : str
         ``stop``, ``length``, ``abort`` or ``error``.
     finish_detail : str
-        ``eos``, ``stop_token``, ``stop_string``, ``grammar`` (the text is complete), ``max_tokens``, ``context``,
-        ``cancelled`` or an error code.
-    stop_reason : str or int, optional
-        The stop string or the stop token id that ended the sequence.
+        ``eos``, ``stop_token`` (one or a sequence), ``stop_string``, ``grammar`` (the text is complete),
+        ``max_tokens``, ``context``, ``repetition``, ``cancelled`` or an error code.
+    stop_reason : str, int or tuple of int, optional
+        The stop string, the stop token or the stop sequence that ended the sequence.
     seed : int
         The seed in use; with the same logits it gives the same tokens again.
     params : SamplingParams
@@ -93,7 +94,13 @@ class GenerationOutput:
         Which of the prompt's `n` continuations this is.
     choices : tuple of GenerationOutput
         All continuations of the prompt, this one included, where `n` is more than 1: in the order of their seeds, or
-        with ``best_of`` the best ones first.
+        with ``best_of`` the best ones first. With ``distinct`` there may be fewer.
+    visible_tokens : int
+        How many of `token_ids`, and of `logprobs`, the text comes from: those after them ended the sequence or belong
+        to what was cut off. The last one may be visible in part.
+    text_offsets : tuple of int
+        For each token where its text begins in `text`, in characters; the length of `text` for those cut off. Tokens
+        that share a character have the same offset.
     error : FastgenError, optional
         What ended the sequence if `finish_reason` is ``error``.
     """
@@ -102,7 +109,7 @@ class GenerationOutput:
     token_ids: tuple[int, ...]
     finish_reason: str
     finish_detail: str
-    stop_reason: str | int | None
+    stop_reason: str | int | tuple[int, ...] | None
     seed: int
     usage: Usage
     timings: Timings
@@ -111,6 +118,8 @@ class GenerationOutput:
     logprobs: tuple[TokenLogprobs, ...] | None = None
     choice: int = 0
     choices: tuple[GenerationOutput, ...] = field(default=(), repr=False)
+    visible_tokens: int = 0
+    text_offsets: tuple[int, ...] = field(default=(), repr=False)
     error: FastgenError | None = field(default=None, compare=False)
 
     @property
@@ -136,7 +145,7 @@ class Piece:
     text : str
         May be empty in the last piece only.
     token_ids : tuple of int
-        The tokens generated since the piece before.
+        The tokens generated since the piece before, those whose text is still held back included.
     index, choice : int
         Place of the prompt in the call, and which of its `n` continuations this belongs to.
     logprobs : tuple of TokenLogprobs, optional
@@ -153,6 +162,6 @@ class Piece:
     logprobs: tuple[TokenLogprobs, ...] | None = None
     finish_reason: str | None = None
     finish_detail: str | None = None
-    stop_reason: str | int | None = None
+    stop_reason: str | int | tuple[int, ...] | None = None
     output: GenerationOutput | None = None
     choice: int = 0

@@ -13,6 +13,7 @@ from fastgen import rules, spellings
 from fastgen.errors import CheckpointError, InvalidParameterError
 from fastgen.profiles import DEFAULT_PROFILE
 from fastgen.rules import GREEDY_BELOW
+from fastgen.values import RepetitionDetection
 
 __all__ = ["GREEDY_BELOW", "SamplingParams"]
 
@@ -108,6 +109,10 @@ class SamplingParams:
         How many answers to return, in [1, 128].
     best_of : int, optional
         How many to generate, of which the n most likely are returned; at least n, at most 128.
+    distinct : float or bool
+        In [0, 1]. Above 0, an answer whose text is at least that similar to one before it is left out, so fewer than n
+        may come back; with best_of, others take their places. True is 0.9, 0 or False off. The similarity is that of
+        `fastgen.text.similarity`.
     max_tokens : int, optional
         Most tokens to generate, at least 1; without it the model's context is the limit.
     min_tokens : int
@@ -115,13 +120,28 @@ class SamplingParams:
     stop : str or sequence of str
         Strings that end the text; they are cut off.
     stop_token_ids : sequence of int
-        Tokens that end the text.
+        Tokens that end the text; they have no text.
+    stop_token_sequences : sequence of sequences of int
+        Several tokens in a row that end the text; they are cut off like stop strings.
     ignore_eos : bool
         Go on after the model's end-of-sequence token.
     include_stop_str_in_output : bool
-        Keep the stop string in the text.
+        Keep the stop string, or the text of the stop sequence, in the text.
+    repetition_detection : mapping or sequence of int, optional
+        ``max_pattern_size``, ``min_pattern_size``, ``min_count``: end when the last tokens are one pattern of such a
+        size, that many times in a row. As vLLM names them.
+    prompt_lookup_num_tokens : int
+        Above 0, up to that many tokens are guessed and checked in one pass of the model: those that followed when the
+        last tokens occurred before, in prompt or answer. The tokens that come out are the same. 0 is off.
+    max_matching_ngram_size : int
+        In [1, 256]. How many of the last tokens are looked for, at most.
     skip_special_tokens : bool
         Leave special tokens out of the text.
+    spaces_between_special_tokens : bool
+        Put a space between a special token that is shown and what stands beside it.
+    hold : str
+        What a stream never cuts: ``"codepoint"`` a character, ``"grapheme"`` what a reader takes for one, such as an
+        emoji of several.
     logprobs : int, optional
         Return the log-probability of each token and of that many most likely ones; -1 is all, True is 0.
     logprobs_mode : str
@@ -184,13 +204,20 @@ class SamplingParams:
     seed: int | None = None
     n: int = 1
     best_of: int | None = None
+    distinct: float = 0.0
     max_tokens: int | None = None
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    stop_token_sequences: tuple[tuple[int, ...], ...] = ()
     ignore_eos: bool = False
     include_stop_str_in_output: bool = False
+    repetition_detection: RepetitionDetection | None = None
+    prompt_lookup_num_tokens: int = 0
+    max_matching_ngram_size: int = 8
     skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = False
+    hold: str = "codepoint"
     logprobs: int | None = None
     logprobs_mode: str = "raw_logprobs"
     entropy: bool = False

@@ -20,7 +20,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from fastgen.blocks cimport block_size, give, take
-from fastgen.unicode cimport char_at, put_chars, put_replaced, sequence, size_of_chars, validate_utf8
+from fastgen.kernels.utf8 cimport fg_utf8_sequence, validate_utf8
+from fastgen.unicode cimport char_at, put_chars, put_replaced, size_of_chars
 
 from fastgen.errors import PromptError
 
@@ -216,7 +217,7 @@ cdef class PromptBuilder:
                 break
             last = i
         while left and first < last and Py_UNICODE_ISSPACE(char_at(self.data + first)):
-            first += sequence(self.data + first, last - first)
+            first += fg_utf8_sequence(self.data + first, last - first).length
         removed = first - start
         if removed:
             memmove(self.data + start, self.data + first, last - first)

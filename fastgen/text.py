@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastgen.errors import InvalidParameterError
+from fastgen.kernels import utf8
 from fastgen.kernels.similarity import (
     common_prefix,
     jaccard,
@@ -53,9 +54,7 @@ def valid_utf8(data: Buffer) -> bool:
     InvalidParameterError
         It is not bytes-like.
     """
-    from fastgen.kernels import utf8
-
-    return bool(utf8.valid(data))
+    return utf8.valid(data)
 
 
 def distinct(texts: Iterable[str | bytes | Sequence[int]], threshold: float = 0.9) -> list[int]:

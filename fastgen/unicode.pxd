@@ -1,52 +1,9 @@
 # UTF-8, character by character.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-cdef inline int sequence(const uint8_t *at, size_t left) noexcept nogil:
-    """Return the length of the character at `at`, or minus the length of what is there instead.
-
-    That is the longest part that begins a character, or one byte: a maximal subpart, as Unicode and CPython replace it.
-    """
-    cdef uint8_t lead = at[0], low = 0x80, high = 0xBF
-    cdef int size, i
-    if lead < 0x80:
-        return 1
-    if lead < 0xC2 or lead > 0xF4:
-        return -1
-    size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    if lead == 0xE0:
-        low = 0xA0
-    elif lead == 0xED:
-        high = 0x9F
-    elif lead == 0xF0:
-        low = 0x90
-    elif lead == 0xF4:
-        high = 0x8F
-    for i in range(1, size):
-        if <size_t>i >= left or not low <= at[i] <= high:
-            return -i
-        low, high = 0x80, 0xBF
-    return size
-
-
-cdef inline size_t validate_utf8(const uint8_t *bytes, size_t size) noexcept nogil:
-    """Return where the first sequence begins that is not UTF-8; `size` if there is none."""
-    cdef size_t i = 0
-    cdef uint64_t word
-    cdef int step
-    while i < size:
-        if i + 8 <= size:
-            memcpy(&word, bytes + i, 8)
-            if word & <uint64_t>0x8080808080808080 == 0:
-                i += 8
-                continue
-        step = sequence(bytes + i, size - i)
-        if step < 0:
-            break
-        i += step
-    return i
-
+from fastgen.kernels.utf8 cimport FG_UTF8_WELL_FORMED, fg_utf8_part, fg_utf8_sequence
 
 cdef inline size_t put_char(uint8_t *to, uint32_t char) noexcept nogil:
     if char < 0x80:
@@ -107,12 +64,13 @@ cdef inline size_t size_of_chars(const Char *chars, size_t size) noexcept nogil:
 cdef inline size_t put_replaced(uint8_t *to, const uint8_t *bytes, size_t size) noexcept nogil:
     """Write bytes with U+FFFD for each maximal subpart of what is not UTF-8; at most three times their number."""
     cdef size_t i = 0, written = 0
-    cdef int step
+    cdef fg_utf8_part part
     while i < size:
-        step = sequence(bytes + i, size - i)
-        if step > 0:
-            memcpy(to + written, bytes + i, step)
-            written, i = written + step, i + step
+        part = fg_utf8_sequence(bytes + i, size - i)
+        if part.form == FG_UTF8_WELL_FORMED:
+            memcpy(to + written, bytes + i, part.length)
+            written += part.length
         else:
-            written, i = written + put_char(to + written, 0xFFFD), i - step
+            written += put_char(to + written, 0xFFFD)
+        i += part.length
     return written

@@ -14,6 +14,18 @@ from fastgen.profiles import SAMPLERS
 LARGEST: Final = 1 << 31  # of counts; token ids are below it: they are int32
 FINITE: Final = sys.float_info.max
 BIAS: Final = 100.0
+USUAL_LIKENESS: Final = 0.9
+
+
+class RepetitionDetection(NamedTuple):
+    """What counts as a loop: a pattern of `min_pattern_size` to `max_pattern_size` tokens, `min_count` times in a row.
+
+    The fields are vLLM's.
+    """
+
+    max_pattern_size: int
+    min_pattern_size: int = 1
+    min_count: int = 2
 
 
 class Unfit(Exception):  # noqa: N818 - it becomes an InvalidParameterError
@@ -228,6 +240,45 @@ def logprobs(value: Any) -> Any:
     if not _is_a(Integral, value) or not -1 <= value <= LARGEST:
         raise Unfit
     return value
+
+
+def sequences_of_ids(value: Any) -> tuple[tuple[int, ...], ...]:
+    """Sequences of token ids, none empty."""
+    found = []
+    for one in _many(value, str):
+        if not isinstance(one, Iterable) or isinstance(one, (str, bytes)) or not (ids := token_ids(one)):
+            raise Unfit(f"wrong is {shown(one)}")
+        found.append(ids)
+    return tuple(found)
+
+
+def likeness(value: Any) -> float:
+    """A threshold; True is the usual one, and False is 0 for off."""
+    if isinstance(value, bool):
+        return USUAL_LIKENESS if value else 0.0
+    if not _is_a(Real, value) or not 0 <= value <= 1:
+        raise Unfit
+    return float(value)
+
+
+def repetition_detection(value: Any) -> RepetitionDetection | None:
+    """The three numbers, as a mapping or in their order; a largest pattern of 0 tokens is None."""
+    if value is None:
+        return None
+    try:
+        given = RepetitionDetection(**value) if isinstance(value, Mapping) else RepetitionDetection(*value)
+    except TypeError as error:
+        raise Unfit from error
+    if not all(_is_a(Integral, number) and 0 <= number < LARGEST for number in given):
+        raise Unfit
+    if given.max_pattern_size == 0:
+        return None
+    # vLLM writes 0 for a smallest pattern of one token
+    found = RepetitionDetection(int(given[0]), max(1, int(given[1])), int(given[2]))
+    # the bounds of fastgen.loops.LoopDetector
+    if not found.min_pattern_size <= found.max_pattern_size <= 1 << 16 or not 2 <= found.min_count <= 1 << 15:
+        raise Unfit
+    return found
 
 
 def schema(value: Any) -> str | None:

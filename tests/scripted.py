@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgen.models.contract import Batch
 from fastgen.models.step import StepModel
 
 
@@ -38,3 +39,49 @@ def scripted_by_prompt(answer: Callable[[list[int]], Sequence[int]], vocab_size:
         return logits
 
     return StepModel(step, vocab_size, **options)
+
+
+class Sequences:
+    """The tokens that each slot holds, as a cache."""
+
+    def __init__(self, slots: int) -> None:
+        self.tokens: list[list[int]] = [[] for _ in range(slots)]
+        self.slots, self.nbytes = slots, 0
+
+    def move(self, source: int, target: int) -> None:
+        self.tokens[target] = list(self.tokens[source])
+
+
+class Rewinding:
+    """A model whose logits are a function of all tokens before, and which can be taken back.
+
+    Parameters
+    ----------
+    logits : callable
+        ``logits(tokens) -> row``: float32 [vocab_size].
+    """
+
+    rewinds = True
+
+    def __init__(
+        self, logits: Callable[[list[int]], NDArray[np.float32]], vocab_size: int, max_positions: int = 1 << 20
+    ) -> None:
+        self.logits, self.vocab_size, self.max_positions, self.name = logits, vocab_size, max_positions, "rewinding"
+        self.batches: list[Batch] = []
+
+    def new_cache(self, slots: int) -> Sequences:
+        return Sequences(slots)
+
+    def forward(self, batch: Batch, cache: Sequences) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        rows: list[NDArray[np.float32]] = []
+        first = 0
+        wanted = batch.rows or (1,) * len(batch.slots)
+        for slot, start, count, keep in zip(batch.slots, batch.starts, batch.counts, wanted, strict=True):
+            held = cache.tokens[slot]
+            assert start <= len(held), "a gap"
+            assert start + count <= self.max_positions
+            held[start:] = batch.token_ids[first : first + count]
+            first += count
+            rows += [self.logits(held[:end]) for end in range(start + count - keep + 1, start + count + 1)]
+        return np.stack(rows)

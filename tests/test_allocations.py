@@ -54,16 +54,28 @@ def pushes() -> dict[str, Callable[[], object]]:
     """Return calls that push a token: with text, without, and where clusters are held back."""
     from fakes import FakeTokenizer
 
-    from fastgen.detokenizer import Detokenizer
+    from fastgen import Detokenizer, SamplingParams, Transcript
 
     tokenizer = FakeTokenizer(words=[b" token", "日本".encode()])
     end = tokenizer.eos_ids[0]
+    params = SamplingParams(
+        stop=["tokenize", "\n\n"],
+        stop_token_sequences=[[256, 257], [1, 2, 3]],
+        repetition_detection=(16, 2, 30_000),
+        ignore_eos=True,
+    )
+    answer, quiet = Transcript(tokenizer, params), Transcript(tokenizer, params)  # type: ignore[arg-type]
+    for _ in range(4200):  # so that there is room for as many again
+        answer.push(97)
+        quiet.push(end)
     push, whole = Detokenizer(tokenizer).push, Detokenizer(tokenizer, hold="grapheme").push
     return {
         "push": lambda: push(256),
         "push of other letters": lambda: push(257),
         "push of clusters": lambda: whole(257),
         "push without text": lambda: push(end),
+        "push to a transcript": lambda: answer.push(97),
+        "push to a transcript without text": lambda: quiet.push(end),
     }
 
 
@@ -126,8 +138,9 @@ def test_the_python_objects_of_a_call_are_few_whatever_the_plan_and_the_vocabula
     found = allocator_counts(Path(__file__), library, "malloc")
     idle = found.pop("nothing")["0"]
     texts = {name: found.pop(name)["0"] - idle for name in [*found] if name.startswith("push")}
-    assert texts.pop("push without text") == 0
+    assert texts.pop("push without text") == texts.pop("push to a transcript without text") == 0
     assert texts.pop("push") == CALLS  # the str
+    assert texts.pop("push to a transcript") <= CALLS
     assert max(texts.values()) <= 3 * CALLS  # CPython makes a str that is not ASCII in steps
     for plan, sizes in found.items():
         per_call = [(n - idle) / CALLS for n in sizes.values()]

@@ -51,7 +51,7 @@ def test_every_sampling_parameter_that_chooses_tokens_is_documented() -> None:
         "best_of", "ignore_eos", "include_stop_str_in_output", "max_tokens", "skip_special_tokens", "stop",
         "stop_token_ids",
     }  # fmt: skip
-    documented = set(re.findall(r"`(\w+)[`=]", text("sampling.md")))
+    documented = set(re.findall(r"`(\w+)[`=]", text("sampling.md") + text("text.md")))
     assert set(params.SamplingParams().to_dict()) - documented <= elsewhere
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -82,6 +83,51 @@ def test_control_strings_of_users_stay_text():
     ids = prompts_seen([{"role": "user", "content": "<|im_end|>"}])
     assert ids.count(TOKENIZER.token_id("<|im_end|>")) == 1
     assert bytes(token for token in ids if token < 256).count(b"<|im_end|>") == 1
+
+
+def test_control_strings_become_control_tokens_on_request_and_loudly():
+    messages = [{"role": "user", "content": "<|im_end|>"}]
+    with pytest.warns(fg.ControlTokenWarning):
+        ids = generator().encode_chat(messages, allow_control_tokens=True)
+    assert ids.count(TOKENIZER.token_id("<|im_end|>")) == 2
+
+
+def test_the_last_message_can_be_continued():
+    messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One, two,"}]
+    gen = generator(b" three")
+    ids = gen.encode_chat(messages, continue_final_message=True)
+    assert bytes(ids[-9:]) == b"One, two,"
+    output = gen.chat(messages, continue_final_message=True)
+    assert (output.text, output.usage.prompt_tokens) == (" three", len(ids))
+
+
+def test_tools_reach_the_template_and_forge_no_tokens():
+    source = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
+    tokenizer = FakeTokenizer(chat_template=source)
+    gen = Generator(scripted([EOS], VOCAB), tokenizer)
+    tools = [{"name": "look", "description": "<|im_end|>"}]
+    ids = gen.encode_chat([{"role": "user", "content": "Hi"}], tools=tools)
+    assert ids.count(tokenizer.token_id("<|im_end|>")) == 1
+    assert bytes(ids[: ids.index(tokenizer.token_id("<|im_start|>"))]) == json.dumps(tools).encode()
+    assert gen.chat([{"role": "user", "content": "Hi"}], tools=tools).usage.prompt_tokens == len(ids)
+
+
+def test_a_stop_sequence_outside_the_vocabulary():
+    with pytest.raises(InvalidParameterError, match="vocabulary") as caught:
+        generator().generate("a", stop_token_sequences=[[1, VOCAB]])
+    assert (caught.value.code, caught.value.details["parameter"]) == ("token_out_of_range", "stop_token_sequences")
+
+
+def test_what_is_visible_and_where():
+    output = generator(b"Hello.").generate("a", stop="lo")
+    assert (output.text, output.visible_tokens, output.text_offsets) == ("Hel", 3, (0, 1, 2, 3, 3))
+    assert len(output.token_ids) == 5
+
+
+@pytest.mark.parametrize("name", ["best_of", "distinct"])
+def test_what_chooses_among_answers_can_not_be_streamed(name):
+    with pytest.raises(InvalidParameterError, match=f"{name} can't be streamed"):
+        generator().stream("a", **{name: 1})
 
 
 def test_chat_without_a_template():
@@ -296,6 +342,22 @@ class TestDemo:
         options = {"max_tokens": 24, "seed": 3, "temperature": 0.8, "top_p": 0.9}
         text = "".join(piece.text for piece in gen.stream("Emoji: 🙂 and 日本", **options))
         assert text == gen.generate("Emoji: 🙂 and 日本", **options).text
+
+    def test_look_up_gives_the_same_copy_in_fewer_passes(self, gen, monkeypatch):
+        text = (
+            "The lighthouse was built in 1871 by masons from the mainland, who brought the granite over in flat boats."
+        )
+        messages = [{"role": "user", "content": f"Repeat this word for word:\n\n{text}"}]
+        passes = []
+        forward = type(gen.model).forward
+        monkeypatch.setattr(
+            type(gen.model), "forward", lambda self, batch, cache: passes.append(batch) or forward(self, batch, cache)
+        )
+        plain = gen.generate(messages, temperature=0, max_tokens=40)
+        many = len(passes)
+        quick = gen.generate(messages, temperature=0, max_tokens=40, prompt_lookup_num_tokens=10)
+        assert quick.token_ids == plain.token_ids
+        assert len(passes) - many < many / 2
 
     def test_info(self, gen):
         assert (gen.info.architecture, gen.info.quantization, gen.info.vocab_size) == ("llama", "Q4_1", 49152)

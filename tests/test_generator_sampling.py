@@ -63,6 +63,23 @@ def test_pieces_name_their_choice() -> None:
     assert texts == [noisy().generate("ab", max_tokens=4, seed=seed).text for seed in (5, 6)]
 
 
+def test_distinct_answers_are_unlike_each_other() -> None:
+    every = noisy().generate("ab", max_tokens=2, seed=1, n=40, top_k=3)
+    few = noisy().generate("ab", max_tokens=2, seed=1, n=40, top_k=3, distinct=1.0)
+    texts = [one.text for one in every.choices]
+    assert [one.text for one in few.choices] == list(dict.fromkeys(texts))
+    assert len(few.choices) < 40
+    fewer = noisy().generate("ab", max_tokens=2, seed=1, n=40, top_k=3, distinct=0.5)
+    assert all(one.text[0] != two.text[0] for one in fewer.choices for two in fewer.choices if one is not two)
+
+
+def test_distinct_takes_others_from_best_of() -> None:
+    ranked = noisy().generate("ab", max_tokens=1, seed=1, n=20, best_of=20, top_k=3)
+    found = noisy().generate("ab", max_tokens=1, seed=1, n=2, best_of=20, top_k=3, distinct=True)
+    unlike = list(dict.fromkeys(one.text for one in ranked.choices))
+    assert [one.text for one in found.choices] == unlike[:2]
+
+
 def test_best_of_ranks_by_the_mean_log_probability() -> None:
     found = noisy().generate("ab", max_tokens=5, seed=1, n=2, best_of=6)
     singles = [noisy().generate("ab", max_tokens=5, seed=seed, logprobs=0) for seed in range(1, 7)]

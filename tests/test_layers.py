@@ -43,13 +43,25 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "devices",
         "words",
         "grammar",
+        "automaton",
         "stop",
         "detokenizer",
+        "loops",
+        "lookup",
+        "text",
+        "blocks",
+        "messages",
+        "program",
+        "rendering",
+        "sandbox",
+        "segments",
+        "symbolic",
+        "unicode",
         "output",
         "stream",
         "scheduler",
     ),
-    ("lane",),
+    ("transcript", "requests", "lane"),
     ("models",),
     ("engine",),
     ("generator",),
@@ -183,11 +195,11 @@ C_SOURCES = sorted((*CSRC.rglob("*.c"), *CSRC.rglob("*.h")))
 
 
 def c_noun(path: str) -> tuple[int, str]:
-    """Return floor and family: base, cpu, then kernels and history, which do not know each other, then sampler."""
+    """Return floor and family: base, cpu, then families that do not know each other, then the sampler."""
     parts = Path(path).with_suffix("").parts
     if parts[0] in ("base", "cpu", "sampler"):
         return {"base": 0, "cpu": 1, "sampler": 3}[parts[0]], parts[0]
-    return 2, "history" if parts[0] == "history" else "/".join(parts[:2])
+    return 2, parts[0] if parts[0] in ("history", "automaton", "detokenizer") else "/".join(parts[:2])
 
 
 @pytest.mark.skipif(not CSRC.exists(), reason="the C sources are not beside the package")

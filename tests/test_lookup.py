@@ -180,3 +180,12 @@ def test_threads_that_share_one() -> None:
     for thread in threads:
         thread.join()
     assert len(lookup) == 12_000
+
+
+def test_one_guess_may_ask_for_more_than_the_others() -> None:
+    lookup = PromptLookup([1, 2, 3, 9, 2, 3], max_ngram=4)
+    assert lookup.propose(1) == lookup.propose(1, 2) == lookup.propose(1, min_ngram=None) == [9]
+    assert lookup.propose(1, 3) == lookup.propose(1, min_ngram=4) == []
+    for wrong in (0, 5, -1, 1.0, "2"):
+        with pytest.raises(InvalidParameterError):
+            lookup.propose(1, wrong)  # type: ignore[arg-type]

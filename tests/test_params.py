@@ -15,6 +15,7 @@ import pytest
 from fastgen.errors import CheckpointError, InvalidParameterError, UnknownParameterError
 from fastgen.params import GREEDY_BELOW, SamplingParams
 from fastgen.rules import RULES
+from fastgen.values import RepetitionDetection
 
 NAMES = [field.name for field in dataclasses.fields(SamplingParams)]
 
@@ -66,13 +67,20 @@ def test_defaults_are_neutral() -> None:
         "seed": None,
         "n": 1,
         "best_of": None,
+        "distinct": 0.0,
         "max_tokens": None,
         "min_tokens": 0,
         "stop": (),
         "stop_token_ids": (),
+        "stop_token_sequences": (),
         "ignore_eos": False,
         "include_stop_str_in_output": False,
+        "repetition_detection": None,
+        "prompt_lookup_num_tokens": 0,
+        "max_matching_ngram_size": 8,
         "skip_special_tokens": True,
+        "spaces_between_special_tokens": False,
+        "hold": "codepoint",
         "logprobs": None,
         "logprobs_mode": "raw_logprobs",
         "entropy": False,
@@ -94,6 +102,13 @@ def test_defaults_are_neutral() -> None:
         ("max_tokens", [None, 1, 1 << 31]),
         ("stop", [(), ("a",), ("a", "\n\n", "é", "\U0001f600", "\x00")]),
         ("stop_token_ids", [(), (0,), (5, 0, (1 << 31) - 1)]),
+        ("stop_token_sequences", [(), ((1,),), ((1, 2), ((1 << 31) - 1, 0))]),
+        ("distinct", [0.0, 0.5, 1.0]),
+        ("repetition_detection", [None, (1, 1, 2), (1 << 16, 5, 1 << 15)]),
+        ("prompt_lookup_num_tokens", [0, 1, 10, 1 << 31]),
+        ("max_matching_ngram_size", [1, 8, 256]),
+        ("spaces_between_special_tokens", [False, True]),
+        ("hold", ["codepoint", "grapheme"]),
         ("ignore_eos", [False, True]),
         ("include_stop_str_in_output", [False, True]),
         ("skip_special_tokens", [False, True]),
@@ -159,6 +174,14 @@ NUMBERS = (math.nan, math.inf, -math.inf, 10**400, -(10**400), 10**5000, "1", No
         ("max_tokens", [0, -1, 1.0, (1 << 31) + 1, 10**30, 10**5000, math.nan, math.inf, "1", True]),
         ("stop", ["", ("",), ("a", ""), ("a", 1), (None,), b"a", (b"a",), "\ud800", ("a\udfff",), 1, {"a": 1}, True]),
         ("stop_token_ids", [-1, (-1,), (1.0,), ("1",), (True,), True, (1 << 31,), (1 << 40,), "1", b"12", 1.5]),
+        ("stop_token_sequences", [1, (1,), ("ab",), ((),), ((-1,),), ((1, 1 << 31),), ((1.0, 2),), "ab"]),
+        ("distinct", [-0.1, 1.1, math.nan, "1", None]),
+        ("repetition_detection", [5, (), (4, 5, 2), (4, 1, 1), (4, 1, 0), (-1, 1, 2), (4.0, 1, 2), (1, 1, 2, 3)]),
+        ("repetition_detection", [((1 << 16) + 1, 1, 2), (2, 1, (1 << 15) + 1), (True, 1, 2), {"size": 4}, "412"]),
+        ("prompt_lookup_num_tokens", [-1, 1.0, True, None, "3"]),
+        ("max_matching_ngram_size", [0, -1, 257, 1.0, True]),
+        ("spaces_between_special_tokens", [0, 1, None, "true"]),
+        ("hold", ["word", None, 1, ""]),
         ("ignore_eos", [0, 1, None, "true"]),
         ("include_stop_str_in_output", [0, 1, None, "true"]),
         ("skip_special_tokens", [0, 1, None, "true"]),
@@ -300,6 +323,19 @@ def test_greedy(temperature: float, greedy: bool) -> None:
 
 def test_every_parameter_has_a_rule() -> None:
     assert list(RULES) == NAMES
+
+
+def test_loops_as_vllm_writes_them() -> None:
+    params = SamplingParams(repetition_detection={"max_pattern_size": 8, "min_pattern_size": 0, "min_count": 3})
+    assert params.repetition_detection == RepetitionDetection(8, 1, 3)
+    assert params.replace(top_k=1).repetition_detection == (8, 1, 3)
+    off = {"max_pattern_size": 0, "min_pattern_size": 0, "min_count": 0}
+    assert SamplingParams(repetition_detection=off).repetition_detection is None
+
+
+def test_distinct_by_a_word() -> None:
+    assert SamplingParams(distinct=True).distinct == 0.9
+    assert SamplingParams(distinct=False).distinct == 0.0
 
 
 def test_off_by_other_numbers() -> None:

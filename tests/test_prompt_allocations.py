@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from test_allocations import in_a_process
+from test_allocations import allocator_counts
 from test_allocations import library as library
 
 ROOT = Path(__file__).parents[1]
@@ -74,13 +74,13 @@ def counted(library: str) -> dict[str, dict[str, int]]:
 
 
 def test_prompts_take_no_memory_from_libc(library: Path) -> None:
-    found = in_a_process(library, "pymalloc", Path(__file__))
+    found = allocator_counts(Path(__file__), library, "pymalloc")
     assert {(kind, size): n for kind, sizes in found.items() for size, n in sizes.items() if n} == {}
 
 
 def test_nor_do_they_make_python_objects(library: Path) -> None:
     """Without Python's own allocator its objects are counted too: none by the builder, a list by a program."""
-    found = in_a_process(library, "malloc", Path(__file__))
+    found = allocator_counts(Path(__file__), library, "malloc")
     idle = found.pop("nothing")["0"]
     programs = found.pop("program")
     assert {n - idle for sizes in found.values() for n in sizes.values()} == {0}

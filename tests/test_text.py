@@ -25,7 +25,6 @@ def test_names() -> None:
 
 
 def test_valid_utf8() -> None:
-    pytest.importorskip("fastgen.kernels.utf8")
     assert text.valid_utf8("日本語 😀".encode()) is True
     assert text.valid_utf8(b"\xc0\x80") is False
     assert text.valid_utf8("日".encode()[:2]) is False

@@ -161,7 +161,7 @@ class Acceptance:
 
 
 def figures() -> Iterator[Figure]:
-    """Yield searches, proposals, loop detection and stop sequences of ids against their peers."""
+    """Yield searches, proposals and loop detection against their peers."""
     for operation in kernels.OPERATIONS:
         for impl in ("numpy", "torch", "fastgen-scalar"):
             ours, theirs = (kernels.peer(one, operation, 32_768) for one in ("fastgen", impl))
@@ -173,6 +173,3 @@ def figures() -> Iterator[Figure]:
     for size in loops.SIZES:
         pair = paired(loops.loop_peer("fastgen", size), loops.loop_peer("vllm", size))
         yield Figure(f"a token through loop detection, patterns up to {size:,}", "vLLM's definition", pair)
-    for count in loops.SEQUENCES:
-        pair = paired(loops.stop_peer("fastgen", count), loops.stop_peer("python", count))
-        yield Figure(f"a token against {count:,} stop sequences of ids", "Python", pair)

@@ -1,23 +1,18 @@
-"""Loop detection and stop sequences of ids: the cost of a token, against the plain definitions in Python."""
+"""Loop detection: the cost of a token, against the plain definition in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
-
-import numpy as np
 
 from fastgen import cpu
 from fastgen.loops import LoopDetector
-from fastgen.token_stops import TokenStops
 
 from .common import LEVELS, Bench, Peer, level_of, paired
-from .kernels.tokens import VOCAB, history
+from .kernels.tokens import history
 
 SIZES = [16, 64, 1024]
 COUNT = 3
-SEQUENCES = [4, 100, 10_000]
 
 
 def check_sequence_repetition(tokens: list[int], longest: int) -> int:
@@ -48,28 +43,6 @@ def loop_peer(impl: str, size: int) -> Peer:
     return Peer(call, level_of(impl))
 
 
-@cache
-def sequences(count: int) -> list[list[int]]:
-    """Return stop sequences of two to five tokens; half of them end with the same token."""
-    rng = np.random.default_rng(count)
-    found = [rng.integers(0, VOCAB, rng.integers(2, 6)).tolist() for _ in range(count)]
-    for one in found[::2]:
-        one[-1] = 7
-    return found
-
-
-def stop_peer(impl: str, count: int) -> Peer:
-    """Return a question after a token that half of the sequences end with."""
-    text, given = [*history(1000).tolist(), VOCAB, 7], sequences(count)
-    call: Callable[[], Any]
-    if impl == "python":
-        call = lambda: next((i for i, one in enumerate(given) if text[-len(one) :] == one), None)  # noqa: E731
-    else:
-        stops = TokenStops(given)
-        call = lambda: stops.ended(text)  # noqa: E731
-    return Peer(call, level_of(impl))
-
-
 class Loops(Bench):
     param_names = ("impl", "max_pattern_size")
     params = (["fastgen", *(f"fastgen-{level}" for level in LEVELS), "vllm"], SIZES)
@@ -82,25 +55,11 @@ class Loops(Bench):
         self.call()
 
 
-class Stops(Bench):
-    param_names = ("impl", "sequences")
-    params = (["fastgen", "python"], SEQUENCES)
-
-    def setup(self, impl: str, count: int) -> None:
-        self.call = stop_peer(impl, count).call
-
-    def time_token(self, impl: str, count: int) -> None:
-        self.call()
-
-
 class Speedup:
     version = "1"
     unit = "x faster"
-    param_names = ("what",)
-    params = ([*(f"loops-{size}" for size in SIZES), *(f"stops-{count}" for count in SEQUENCES)],)
+    param_names = ("max_pattern_size",)
+    params = (SIZES,)
 
-    def track_speedup(self, what: str) -> float:
-        kind, number = what.split("-")
-        if kind == "loops":
-            return paired(loop_peer("fastgen", int(number)), loop_peer("vllm", int(number))).ratio
-        return paired(stop_peer("fastgen", int(number)), stop_peer("python", int(number))).ratio
+    def track_speedup(self, size: int) -> float:
+        return paired(loop_peer("fastgen", size), loop_peer("vllm", size)).ratio

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from fastgen import cpu
 from fastgen.automaton import StopAutomaton
 from fastgen.stop import StopMatcher
 
-from .common import LEVELS, Bench, level_of, package
+from .common import LEVELS, Bench, Figure, Peer, level_of, package, paired
 
 CHAT = ["</s>", "<|im_end|>", "\n\nUser:", "\n\n"]
 STOPS = ["one", "chat", "thousand-alike", "thousand-words"]
@@ -176,3 +176,25 @@ class Compile(Bench):
 
     def time_compile(self, impl: str, kind: str) -> None:
         self.call()
+
+
+def figures() -> Iterator[Figure]:
+    """Yield streams of pieces against what engines do, a thousand stops against one, and compiling."""
+    level = level_of("fastgen")
+
+    def searching(impl: str, kind: str, size: int, each: int) -> Peer:
+        return Peer(stream(impl, stops_of(kind), pieces(size, each)), level)
+
+    for peer in ("str.find", "re"):
+        pair = paired(searching("fastgen", "chat", 8000, 4), searching(peer, "chat", 8000, 4))
+        yield Figure("2,000 pieces of 4 characters, 4 stop strings", peer, pair)
+    for what, size, each in (("2,000 pieces of 4 characters", 8000, 4), ("1 MB in one piece", MEGABYTE, MEGABYTE)):
+        for kind, name in (("thousand-alike", "alike"), ("thousand-words", "random words")):
+            pair = paired(searching("fastgen", kind, size, each), searching("fastgen", "one", size, each))
+            yield Figure(f"{what}, 1,000 stop strings, {name}", "one stop string", pair, "cost", 2.0)
+    stops = stops_of("thousand-words")
+    pattern = "|".join(map(re.escape, stops))
+    compiling = Peer(lambda: StopAutomaton(stops), level)
+    yield Figure(
+        "compiling 1,000 stop strings", "re", paired(compiling, Peer(lambda: (re.purge(), re.compile(pattern)), level))
+    )

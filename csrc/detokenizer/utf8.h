@@ -2,7 +2,7 @@
 #ifndef FG_DETOKENIZER_UTF8_H
 #define FG_DETOKENIZER_UTF8_H
 
-#include "base/base.h"
+#include "base/utf8.h"
 
 enum { FG_UTF8_HELD = 3 }; /* most bytes of an unfinished character */
 
@@ -20,9 +20,6 @@ size_t fg_utf8_decode(fg_utf8 *decoder, uint8_t const *bytes, size_t count, uint
 
 /** End the text: write U+FFFD for an unfinished character. Returns the number of bytes written, 0 or 3. */
 size_t fg_utf8_finish(fg_utf8 *decoder, uint8_t *text);
-
-/** Whether bytes are whole characters and nothing else. */
-int fg_utf8_is_sound(uint8_t const *bytes, size_t count);
 
 /** The code point at the beginning of well-formed UTF-8; `*length` is its number of bytes. */
 FG_INLINE uint32_t fg_utf8_first(uint8_t const *text, size_t *length) {

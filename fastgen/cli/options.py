@@ -13,6 +13,9 @@ import typer
 __all__ = ["OPTIONS", "sampling", "with_sampling"]
 
 
+USUAL_COUNT: Final = 4  # of --stop-loops
+
+
 def _option(kind: Any, *names: str, metavar: str, help: str) -> Any:  # noqa: A002 - typer's own word
     return Annotated[kind | None, typer.Option(*names, metavar=metavar, help=help)]
 
@@ -58,6 +61,22 @@ OPTIONS: Final[dict[str, Any]] = {
     "stop": _option(
         list[str], "--stop", metavar="TEXT", help="End before this text; may be repeated; taken literally."
     ),
+    "stop_token_ids": _option(
+        list[int], "--stop-token", metavar="ID", help="End at this token; may be repeated; it has no text."
+    ),
+    "include_stop_str_in_output": _option(bool, "--keep-stop", metavar="", help="Print the text that --stop found."),
+    "repetition_detection": _option(
+        str,
+        "--stop-loops",
+        metavar="SIZE[,COUNT]",
+        help="End when up to SIZE tokens have come COUNT times in a row (default 4).",
+    ),
+    "prompt_lookup_num_tokens": _option(
+        int, "--lookup", metavar="N", help="Guess up to N tokens from what came before: the same text, sooner."
+    ),
+    "hold": _option(
+        str, "--hold", metavar="codepoint|grapheme", help="What a stream never cuts: characters, or emoji of several."
+    ),
     "min_tokens": _option(int, "--min-tokens", metavar="N", help="Do not end before N tokens."),
     "json_schema": _option(str, "--json-schema", metavar="FILE|JSON", help="Generate JSON that this schema accepts."),
     "regex": _option(str, "--regex", metavar="REGEX", help="Generate a text that matches as a whole."),
@@ -95,6 +114,8 @@ def sampling(**given: Any) -> dict[str, Any]:
     from fastgen.params import SamplingParams
 
     chosen = {name: value for name, value in given.items() if value is not None and value != []}
+    if "repetition_detection" in chosen:
+        chosen["repetition_detection"] = _loops(chosen["repetition_detection"])
     if "json_schema" in chosen:
         text = chosen["json_schema"]
         chosen["json_schema"] = text if text.lstrip().startswith("{") else _read(text, "--json-schema")
@@ -103,6 +124,14 @@ def sampling(**given: Any) -> dict[str, Any]:
         chosen["grammar"] = text if ":" in text and not _is_file(text) else _read(text, "--grammar")
     SamplingParams(**chosen)
     return chosen
+
+
+def _loops(text: str) -> tuple[int, int, int]:
+    size, _, count = text.partition(",")
+    try:
+        return int(size), 1, int(count or USUAL_COUNT)
+    except ValueError:
+        raise typer.BadParameter("it takes one or two numbers: 32 or 32,4", param_hint="--stop-loops") from None
 
 
 def _is_file(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a model is to the engine: ragged batches in, one row of logits for each segment out.
+"""What a model is to the engine: ragged batches in, rows of logits for the ends of their segments out.
 
 This module imports neither torch nor NumPy, so that adapters without torch stay light.
 """
@@ -24,12 +24,25 @@ class Batch(NamedTuple):
         The position of each segment's first token. Positions at and after it that the slot already holds are forgotten.
     counts : tuple of int
         The number of tokens of each segment, at least 1; they add up to ``len(token_ids)``.
+    rows : tuple of int, optional
+        For how many of its last tokens each segment gets logits, at least 1 and at most its count; None: for the last
+        one only.
     """
 
     token_ids: Sequence[int]
     slots: tuple[int, ...]
     starts: tuple[int, ...]
     counts: tuple[int, ...]
+    rows: tuple[int, ...] | None = None
+
+    def logit_places(self) -> list[int]:
+        """Return which of `token_ids` get a row of logits, in order."""
+        places: list[int] = []
+        end = 0
+        for count, rows in zip(self.counts, self.rows or (1,) * len(self.counts), strict=True):
+            end += count
+            places += range(end - rows, end)
+        return places
 
 
 class Cache(Protocol):
@@ -50,8 +63,11 @@ class Cache(Protocol):
 class CausalLM(Protocol):
     """A language model that the engine can step.
 
-    `forward` returns one row of logits for each segment, that of its last token: shape [segments, vocab_size], a torch
+    `forward` returns the rows of logits that the batch asks for, segment by segment: shape [rows, vocab_size], a torch
     tensor or a NumPy array of float32, float16 or (torch only) bfloat16. The rows may be overwritten by the next call.
+
+    A model may say ``rewinds = True``: then a segment may start before the end of what its slot holds, and ask for
+    several rows, which prompt look-up decoding needs. Others are given one row for each segment, and no way back.
     """
 
     @property

@@ -56,6 +56,8 @@ class Layer:
 class Llama:
     """A decoder of the Llama family (llama, mistral, qwen2, qwen3). Satisfies `fastgen.models.contract.CausalLM`.
 
+    Sequences may be taken back to any earlier position.
+
     Parameters
     ----------
     config : LlamaConfig
@@ -70,6 +72,8 @@ class Llama:
     """
 
     __slots__ = ("_rotary", "_windows", "config", "device", "dtype", "embedding", "head", "layers", "name", "norm")
+
+    rewinds = True
 
     def __init__(
         self,
@@ -121,8 +125,8 @@ class Llama:
 
         Returns
         -------
-        Tensor, float32 [segments, vocab_size]
-            The logits of each segment's last token.
+        Tensor, float32 [rows, vocab_size]
+            The logits of each segment's last token, or of as many last ones as ``batch.rows`` says.
 
         Raises
         ------
@@ -157,9 +161,9 @@ class Llama:
             gate, up = _linear(_rms_norm(x, layer.mlp_norm, eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
             _add_linear(x, F.silu(gate, inplace=True).mul_(up), layer.down, layer.down_bias)
 
-        if count != len(batch.counts):
-            last = np.cumsum(batch.counts) - 1
-            x = x.index_select(0, torch.from_numpy(last).to(self.device))
+        places = batch.logit_places()
+        if count != len(places):
+            x = x.index_select(0, torch.tensor(places, device=self.device))
         return torch.mm(_rms_norm(x, self.norm, eps), self.head).float()
 
     def _check(self, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

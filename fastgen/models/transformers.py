@@ -60,17 +60,21 @@ class TransformersCache:
 
     def at(self, slot: int, start: int) -> Any:
         """Return the cache of a slot, holding exactly the positions below `start`."""
-        try:
-            from transformers import DynamicCache
-        except ImportError as error:
-            raise missing_dependency("transformers", "hf", "a model of transformers") from error
         if start == 0:
-            self.states[slot] = DynamicCache(config=self._config)
+            self.states[slot] = _new_state(self._config)
         elif start < self.lengths[slot]:
             # A negative number is how many positions to drop; a positive one counts differently in sliding layers.
             self.states[slot].crop(start - self.lengths[slot])
         self.lengths[slot] = start
         return self.states[slot]
+
+
+def _new_state(config: Any) -> Any:
+    try:
+        from transformers import DynamicCache
+    except ImportError as error:
+        raise missing_dependency("transformers", "hf", "a model of transformers") from error
+    return DynamicCache(config=config)
 
 
 class TransformersModel:
@@ -85,7 +89,7 @@ class TransformersModel:
     name : str, optional
     """
 
-    __slots__ = ("_keep", "_model", "max_positions", "name", "vocab_size")
+    __slots__ = ("_keeps", "_model", "max_positions", "name", "vocab_size")
 
     def __init__(self, hf_model: Any, name: str | None = None) -> None:
         config: Any = getattr(hf_model, "config", None)
@@ -101,7 +105,13 @@ class TransformersModel:
         self.max_positions: int = getattr(text, "max_position_embeddings", None) or UNBOUNDED
         self.name: str = name or getattr(config, "name_or_path", "") or type(hf_model).__name__
         # Without it the model computes logits of every prompt token.
-        self._keep = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(hf_model.forward).parameters else {}
+        self._keeps = "logits_to_keep" in inspect.signature(hf_model.forward).parameters
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether a sequence can be taken back: the caches of sliding windows and of linear attention forget."""
+        layers = _new_state(self._model.config).layers
+        return all(type(layer).__name__ == "DynamicLayer" for layer in layers)
 
     def new_cache(self, slots: int) -> TransformersCache:
         """Return an empty cache for `slots` sequences."""
@@ -113,8 +123,9 @@ class TransformersModel:
 
         Returns
         -------
-        Tensor [segments, vocab_size]
-            The logits of each segment's last token, in the model's dtype.
+        Tensor [rows, vocab_size]
+            The logits of each segment's last token, or of as many last ones as ``batch.rows`` says, in the model's
+            dtype.
 
         Raises
         ------
@@ -138,10 +149,12 @@ class TransformersModel:
                     max_positions=self.max_positions,
                 )
         ids = torch.from_numpy(np.array(batch.token_ids, dtype=np.int64)).to(self._model.device)
-        rows = []
-        for slot, start, tokens in zip(batch.slots, batch.starts, torch.split(ids, list(batch.counts)), strict=True):
-            state = cache.at(slot, start)
-            output = self._model(input_ids=tokens[None], past_key_values=state, use_cache=True, **self._keep)
+        found = []
+        wanted = batch.rows or (1,) * len(batch.slots)
+        segments = zip(batch.slots, batch.starts, torch.split(ids, list(batch.counts)), wanted, strict=True)
+        for slot, start, tokens, rows in segments:
+            keep = {"logits_to_keep": rows} if self._keeps else {}
+            output = self._model(input_ids=tokens[None], past_key_values=cache.at(slot, start), use_cache=True, **keep)
             cache.lengths[slot] = start + len(tokens)
-            rows.append(output.logits[0, -1])
-        return torch.stack(rows)
+            found.append(output.logits[0, -rows:])
+        return torch.cat(found)

@@ -39,6 +39,11 @@ NEW = [
     ("--frequency-penalty", "-0.5", "frequency_penalty", -0.5),
     ("--min-tokens", "2", "min_tokens", 2),
     ("--regex", "[a-z]+", "regex", "[a-z]+"),
+    ("--stop-token", "5", "stop_token_ids", (5,)),
+    ("--stop-loops", "32", "repetition_detection", (32, 1, 4)),
+    ("--stop-loops", "16,3", "repetition_detection", (16, 1, 3)),
+    ("--lookup", "8", "prompt_lookup_num_tokens", 8),
+    ("--hold", "grapheme", "hold", "grapheme"),
 ]
 
 
@@ -56,7 +61,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[SamplingParams]:
 
 
 def test_every_option_has_a_case() -> None:
-    assert {name for _, _, name, _ in (*PLAIN, *NEW)} | {"json_schema", "grammar"} == set(OPTIONS)
+    assert {name for _, _, name, _ in (*PLAIN, *NEW)} | {"json_schema", "grammar", "include_stop_str_in_output"} == set(
+        OPTIONS
+    )
 
 
 def test_every_option_is_a_parameter() -> None:
@@ -69,6 +76,17 @@ def test_help_has_all_of_them(run: Run, command: str) -> None:
     assert [option for option, *_ in (*PLAIN, *NEW) if option not in text] == []
     assert "--json-schema FILE|JSON" in text
     assert "--grammar FILE|TEXT" in text
+
+
+def test_keeping_the_stop_needs_no_value(run: Run, seen: list[SamplingParams]) -> None:
+    run("generate", "hi", "--stop", "x", "--keep-stop")
+    run("generate", "hi", "--stop", "x")
+    assert [one.include_stop_str_in_output for one in seen] == [True, False]
+
+
+@pytest.mark.parametrize("text", ["many", "3,x", "1,2,3"])
+def test_loops_take_numbers(run: Run, text: str) -> None:
+    assert run("generate", "hi", "--stop-loops", text).exit_code == 2
 
 
 @pytest.mark.parametrize(("option", "text", "name", "value"), [*PLAIN, *NEW])

@@ -71,6 +71,38 @@ def test_folder_and_wrapped_model_say_what_transformers_says(pair, folder, promp
     assert Generator.from_transformers(*pair).generate(prompt, params).text == expected
 
 
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 0.7, "top_k": 3, "seed": 1}])
+def test_look_up_changes_nothing(pair, folder, sampling):
+    """A tiny random model soon says the same again and again, so guesses are often right."""
+    for generator in (Generator.from_pretrained(folder, dtype="float32"), Generator.from_transformers(*pair)):
+        assert generator.model.rewinds  # type: ignore[attr-defined]
+        for prompt in ("a b c " * 20, "Hello"):
+            plain = generator.generate(prompt, max_tokens=80, **sampling)
+            quick = generator.generate(prompt, max_tokens=80, prompt_lookup_num_tokens=6, **sampling)
+            assert (quick.token_ids, quick.text, quick.finish_detail) == (
+                plain.token_ids,
+                plain.text,
+                plain.finish_detail,
+            )
+
+
+def test_a_sliding_window_can_not_go_back():
+    torch.manual_seed(1)
+    config = transformers.MistralConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=8,
+        max_position_embeddings=64,
+    )
+    from fastgen.models.transformers import TransformersModel
+
+    assert not TransformersModel(transformers.MistralForCausalLM(config).eval()).rewinds
+
+
 def test_chat_renders_and_encodes_like_transformers(pair, folder):
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
     rendered = pair[1].apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

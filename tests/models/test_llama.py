@@ -167,6 +167,21 @@ def test_a_sequence_may_go_back(tiny: Callable[..., Path]) -> None:
     assert (logits[0] - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("variant", ["untied", "mistral window", "qwen3"])
+def test_several_rows_of_a_segment(tiny: Callable[..., Path], variant: str) -> None:
+    folder = tiny(**VARIANTS[variant])
+    model = load_model(folder, device="cpu")
+    expected = oracle(folder, model.config, PROMPT)
+    cache = model.new_cache(2)
+    model.forward(Batch([*PROMPT[:6], *PROMPT[:4], 1, 1], (0, 1), (0, 0), (6, 6)), cache)
+    batch = Batch([*PROMPT[6:9], *PROMPT[4:9]], (0, 1), (6, 4), (3, 5), (2, 5))  # the second goes back two
+    assert batch.logit_places() == [1, 2, 3, 4, 5, 6, 7]
+    logits = model.forward(batch, cache)
+    assert logits.shape == (7, 97)
+    assert (logits[:2] - expected[7:9]).abs().max() < 1e-4
+    assert (logits[2:] - expected[4:9]).abs().max() < 1e-4
+
+
 def test_growth_keeps_what_was_written(tiny: Callable[..., Path]) -> None:
     model = load_model(tiny(), device="cpu")
     ids = [(7 * index) % 97 for index in range(300)]

@@ -55,8 +55,8 @@ static void check_code_points(void) {
         size_t const length = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
         uint8_t const *const bytes = length == 1 ? &one : length == 2 ? two : length == 3 ? three : four;
         size_t read;
-        CHECK(fg_utf8_is_sound(bytes, length));
-        CHECK(!fg_utf8_is_sound(bytes, length - 1) || length == 1);
+        CHECK(fg_utf8_prefix(bytes, length) == length);
+        CHECK(fg_utf8_prefix(bytes, length - 1) == 0 || length == 1);
         CHECK(fg_utf8_first(bytes, &read) == point && read == length);
         fg_cluster cluster = {0};
         fg_cluster_begins(&cluster, point);

@@ -90,7 +90,7 @@ typedef struct grown {
 
 static void grow(grown *all, uint8_t const *text, size_t size, size_t most) {
     CHECK(size <= most);
-    CHECK(fg_utf8_is_sound(text, size));
+    CHECK(fg_utf8_prefix(text, size) == size);
     memcpy(all->text + all->size, text, size), all->size += size;
 }
 

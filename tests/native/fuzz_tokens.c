@@ -1,9 +1,8 @@
-/** Kernels over token ids and what stands on them under libFuzzer: bytes become tokens of few kinds, a pattern, a
- * place, stop sequences; every level must do what the definitions say.
+/** Kernels over token ids under libFuzzer: bytes become tokens of few kinds, a pattern and a place; every level must do
+ * what the definitions say.
  *
  *     clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icsrc \
- *         tests/native/fuzz_tokens.c csrc/token_stops.c csrc/cpu.c csrc/kernels/tokens.c csrc/kernels/tokens/[a-z]*.c \
- *         -o fuzz_tokens
+ *         tests/native/fuzz_tokens.c csrc/cpu.c csrc/kernels/tokens.c csrc/kernels/tokens/[a-z]*.c -o fuzz_tokens
  *     ASAN_OPTIONS=detect_leaks=0 ./fuzz_tokens -max_len=512 -max_total_time=300 corpus
  *
  * With FG_FUZZ_STANDALONE it feeds itself a fixed number of pseudo-random inputs: a check that it works. */
@@ -11,39 +10,7 @@
 
 int LLVMFuzzerTestOneInput(uint8_t const *bytes, size_t count);
 
-enum { HEADER = 8, STOPS = 8 };
-
-static int in_order(int32_t const *left, size_t left_size, int32_t const *right, size_t right_size) {
-    size_t i = 0;
-    while (i < left_size && i < right_size && left[i] == right[i]) i++;
-    return i == left_size ? i < right_size : i < right_size && left[i] < right[i];
-}
-
-/** Cut ids into up to eight sequences, keep those that come later in order than the one before, and ask. */
-static void check_stops(int32_t const *ids, size_t count, int32_t const *tokens, size_t length, uint8_t lengths) {
-    int32_t *const kept = tokens_of(count);
-    uint32_t starts[STOPS + 1] = {0};
-    fg_token_stops stops = {kept, starts, 0};
-    for (size_t place = 0; stops.count < STOPS;) {
-        size_t const size = 1 + ((lengths >> (place & 7)) & 3);
-        if (place + size > count) break;
-        size_t const before = stops.count ? starts[stops.count - 1] : 0, used = starts[stops.count];
-        if (!stops.count || in_order(kept + before, used - before, ids + place, size)) {
-            memcpy(kept + used, ids + place, size * sizeof *ids);
-            starts[++stops.count] = (uint32_t)(used + size);
-        }
-        place += size;
-    }
-    size_t expected = stops.count, most = 0;
-    for (size_t i = 0; i < stops.count; i++) {
-        size_t const size = starts[i + 1] - starts[i];
-        size_t agreed = 0;
-        while (agreed < size && agreed < length && kept[starts[i] + agreed] == tokens[length - 1 - agreed]) agreed++;
-        if (agreed == size && size > most) most = size, expected = i;
-    }
-    CHECK(fg_token_stops_ended(&stops, tokens, length) == expected);
-    free(kept);
-}
+enum { HEADER = 8 };
 
 int LLVMFuzzerTestOneInput(uint8_t const *bytes, size_t count) {
     static fg_features const levels[] = {FG_SCALAR, FG_AVX2, FG_AVX2 | FG_AVX512, FG_NEON};
@@ -73,7 +40,6 @@ int LLVMFuzzerTestOneInput(uint8_t const *bytes, size_t count) {
         check_agree(&kernels, tokens, other, count);
         check_loops(&scalar, &kernels, tokens, count, longest, repeats);
     }
-    check_stops(other, count, tokens, count, header[6]);
     free(tokens), free(needle), free(other);
     return 0;
 }

@@ -1,7 +1,7 @@
 """The C code without Python: each harness of this folder under sanitizers here, and for arm64 under qemu.
 
-A harness ``<family>.c`` or ``fuzz_<family>.c`` is compiled together with ``csrc/kernels/<family>*``, and those of the
-sampler and of tokens with what stands on them too; it prints what failed and exits with 0 if nothing did.
+A harness ``<family>.c`` or ``fuzz_<family>.c`` is compiled together with ``csrc/kernels/<family>*``, or with what
+`NEEDS` says; it prints what failed and exits with 0 if nothing did.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import pytest
 
 HARNESSES = sorted(path for path in Path(__file__).parent.glob("*.c") if "int main" in path.read_text())
 CSRC = Path(__file__).parents[2] / "csrc"
-NEEDS = {"sampler": ("kernels/logits", "history", "sampler"), "stop": ("automaton",)}
+NEEDS = {
+    "sampler": ("kernels/logits", "history", "sampler"),
+    "stop": ("automaton",),
+    "detokenizer": ("detokenizer",),
+}
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
 FLAGS += ["-DFG_FUZZ_STANDALONE"]  # a fuzz target feeds itself
 
@@ -30,15 +34,9 @@ def tool(name: str) -> str:
 def compiled(harness: Path, program: Path, *command: str) -> Path:
     """Compile a harness with its family and return the program."""
     family = harness.stem.removeprefix("fuzz_")
-    sampler = family == "sampler"
-    kernels = CSRC / "kernels" / ("logits" if sampler else family)
-    sources = [harness, CSRC / "cpu.c", kernels.with_suffix(".c"), *sorted(kernels.glob("*.c"))]
-    if harness.stem.endswith("detokenizer"):
-        sources = [harness, CSRC / "detokenizer.c", *sorted((CSRC / "detokenizer").glob("*.c"))]
-    if sampler:
-        sources += [CSRC / "history.c", CSRC / "sampler.c", *sorted((CSRC / "sampler").glob("*.c"))]
-    if family == "tokens":
-        sources.append(CSRC / "token_stops.c")
+    sources = [harness, CSRC / "cpu.c"]
+    for base in (CSRC / need for need in NEEDS.get(family, (f"kernels/{family}",))):
+        sources += [base.with_suffix(".c"), *sorted(base.glob("*.c"))]
     done = subprocess.run(
         [*command, *FLAGS, *map(str, sources), "-o", str(program), "-lm"], capture_output=True, text=True, check=False
     )

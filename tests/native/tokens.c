@@ -67,21 +67,6 @@ static void check_literals(fg_tokens_kernels const *kernels) {
     CHECK(kernels->recur((int32_t[]){8, 8, 8, 8}, 4, 7, missing, 12, 3) == 4 && missing[1] == 9);
 }
 
-static void check_stops(void) {
-    /* [3], [1, 3], [2, 1, 3], [7, 3], [4, 5] */
-    int32_t const ids[] = {3, 3, 1, 3, 1, 2, 3, 7, 5, 4};
-    uint32_t const starts[] = {0, 1, 3, 6, 8, 10};
-    fg_token_stops const stops = {ids, starts, 5};
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){9, 3}, 2) == 0);
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){1, 3}, 2) == 1);
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){2, 1, 3}, 3) == 2);
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){4, 5}, 2) == 4);
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){5}, 1) == 5 && fg_token_stops_ended(&stops, ids, 0) == 5);
-    CHECK(fg_token_stops_ended(&stops, (int32_t[]){3, 2147483647}, 2) == 5);
-    fg_token_stops const none = {ids, starts, 0};
-    CHECK(fg_token_stops_ended(&none, ids, 4) == 0);
-}
-
 /** Tokens of few values, many of them equal: near misses of every length. */
 static void fill(int32_t *tokens, size_t count, uint32_t kinds) {
     for (size_t i = 0; i < count; i++) tokens[i] = random_below(kinds) ? 7 : (int32_t)random_below(kinds);
@@ -117,7 +102,6 @@ int main(void) {
     fg_tokens_kernels const scalar = fg_tokens_select(FG_SCALAR);
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);
-    check_stops();
     for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
         if ((levels[level].features & machine) != levels[level].features) continue;
         fg_tokens_kernels const kernels = fg_tokens_select(levels[level].features);

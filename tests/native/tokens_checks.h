@@ -4,7 +4,6 @@
 #define TOKENS_CHECKS_H
 
 #include "kernels/tokens.h"
-#include "token_stops.h"
 
 #include <stdio.h>
 #include <stdlib.h>

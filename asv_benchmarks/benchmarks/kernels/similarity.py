@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastgen import cpu
 from fastgen.kernels import similarity
 
-from ..common import LEVELS, Bench, level_of, package
+from ..common import LEVELS, Bench, Figure, Peer, level_of, package, paired
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz ,."
 IMPLS = [f"fastgen-{level}" for level in LEVELS]
@@ -90,3 +90,30 @@ class Jaccard(Bench):
 
     def time_index(self, impl: str, n: int, length: int) -> None:
         self.index(*self.pair, n)
+
+
+def figures() -> Iterator[Figure]:
+    """Yield distances and shingles against rapidfuzz and Python, with the targets."""
+    level = level_of("fastgen")
+    impls = (f"fastgen-{level}", "rapidfuzz")
+    for length in (64, 256, 1024, 4096):
+        calls = []
+        for impl in impls:
+            one = Levenshtein()
+            one.setup(impl, "unlike", length)
+            calls.append(Peer(lambda one=one: one.distance(*one.pair), level))
+        yield Figure(f"edit distance, {length:,} characters", "rapidfuzz", paired(*calls), target=1.0)
+    for lengths in ("20-32", "200-256"):
+        calls = []
+        for impl in impls:
+            one_to_many = LevenshteinMany()
+            one_to_many.setup(impl, lengths)
+            calls.append(Peer(one_to_many.distances, level))
+        yield Figure(f"edit distance, one to 1,000 of {lengths}", "rapidfuzz", paired(*calls), target=3.0)
+    for length in (100, 10_000):
+        calls = []
+        for impl in ("fastgen", "python"):
+            sets = Jaccard()
+            sets.setup(impl, 3, length)
+            calls.append(Peer(lambda sets=sets: sets.index(*sets.pair, 3), level))
+        yield Figure(f"trigrams in common, {length:,} characters", "Python's sets", paired(*calls), target=10.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fastgen import cpu
 from fastgen.kernels import vectors
 
-from ..common import LEVELS, Bench, level_of, package
+from ..common import LEVELS, Bench, Figure, Peer, level_of, package, paired
 
 
 def with_numpy(u: Any, v: Any) -> float:
@@ -42,3 +42,16 @@ class Cosine(Bench):
 
     def time_cosine(self, impl: str, dtype: str, count: int) -> None:
         self.call(*self.arguments)
+
+
+def figures() -> Iterator[Figure]:
+    """Yield cosines against NumKong, with the targets."""
+    level = level_of("fastgen")
+    for dtype in ("float32", "bfloat16"):
+        for count in (128, 1536):
+            calls = []
+            for impl in (f"fastgen-{level}", "numkong"):
+                one = Cosine()
+                one.setup(impl, dtype, count)
+                calls.append(Peer(lambda one=one: one.call(*one.arguments), level))
+            yield Figure(f"cosine of {count:,} numbers, {dtype}", "numkong", paired(*calls), target=1.0)
