@@ -19,9 +19,14 @@ def with_token_ids(params: SamplingParams, tokenizer: Tokenizer) -> SamplingPara
     """Return the parameters with token ids in place of the texts of `bad_words` and `dry_sequence_breakers`.
 
     A bad word is barred with and without a space before it, as vLLM does. A breaker is every token that contains the
-    text, and the tokens that the text is encoded as.
+    text, and the tokens that the text is encoded as. A stop string that is a special token ends the text at that token
+    too: where special tokens are left out of the text, it would never be found.
     """
-    changes: dict[str, tuple[tuple[int, ...], ...]] = {}
+    changes: dict[str, tuple[int | tuple[int, ...], ...]] = {}
+    if params.skip_special_tokens and params.stop:
+        special = {tokenizer.token_id(stop) for stop in params.stop if stop in tokenizer.special_strings}
+        if missing := sorted(token for token in special if token is not None and token not in params.stop_token_ids):
+            changes["stop_token_ids"] = (*params.stop_token_ids, *missing)
     if any(isinstance(word, str) for word in params.bad_words):
         changes["bad_words"] = tuple(
             ids

@@ -118,6 +118,14 @@ def test_a_stop_sequence_outside_the_vocabulary():
     assert (caught.value.code, caught.value.details["parameter"]) == ("token_out_of_range", "stop_token_sequences")
 
 
+def test_37_a_stop_that_is_a_special_token_stops_though_it_has_no_text():
+    end = TOKENIZER.token_id("<|im_end|>")
+    output = generator([*b"ab", end, *b"c"]).generate("a", stop=["<|im_end|>", "zzz"])
+    assert (output.text, output.finish_detail, output.stop_reason) == ("ab", "stop_token", end)
+    shown = generator([*b"ab", end, *b"c"]).generate("a", stop="<|im_end|>", skip_special_tokens=False)
+    assert (shown.text, shown.finish_detail, shown.stop_reason) == ("ab", "stop_string", "<|im_end|>")
+
+
 def test_what_is_visible_and_where():
     output = generator(b"Hello.").generate("a", stop="lo")
     assert (output.text, output.visible_tokens, output.text_offsets) == ("Hel", 3, (0, 1, 2, 3, 3))
