@@ -61,20 +61,30 @@ def peer(impl: str, operation: str, kind: str, size: int) -> Peer:
     return Peer(lambda: call(data), level_of(impl))
 
 
-class Utf8(Bench):
+class Validate(Bench):
     param_names = ("impl", "kind", "size")
-    params = (["fastgen", *(f"fastgen-{level}" for level in LEVELS), "python", "stringzilla"], KINDS, SIZES)
+    params = (["fastgen", *(f"fastgen-{level}" for level in LEVELS), "python"], KINDS, SIZES)
 
     def setup(self, impl: str, kind: str, size: int) -> None:
-        self.data = text(kind, size)
-        self.calls = calls(impl)
-        cpu.force(level_of(impl))
+        one = peer(impl, "validate", kind, size)
+        cpu.force(one.level)
+        self.call = one.call
 
     def time_validate(self, impl: str, kind: str, size: int) -> None:
-        self.calls["validate"](self.data)
+        self.call()
+
+
+class Count(Bench):
+    param_names = ("impl", "kind", "size")
+    params = ([*Validate.params[0], "stringzilla"], KINDS, SIZES)
+
+    def setup(self, impl: str, kind: str, size: int) -> None:
+        one = peer(impl, "count", kind, size)
+        cpu.force(one.level)
+        self.call = one.call
 
     def time_count(self, impl: str, kind: str, size: int) -> None:
-        self.calls["count"](self.data)
+        self.call()
 
 
 class Speedup:
@@ -83,8 +93,11 @@ class Speedup:
     param_names = ("peer", "operation", "kind", "size")
     params = (["python", "stringzilla", "fastgen-scalar"], ["validate", "count"], KINDS, SIZES)
 
+    def setup(self, impl: str, operation: str, kind: str, size: int) -> None:
+        self.peers = peer("fastgen", operation, kind, size), peer(impl, operation, kind, size)
+
     def track_speedup(self, impl: str, operation: str, kind: str, size: int) -> float:
-        return paired(peer("fastgen", operation, kind, size), peer(impl, operation, kind, size)).ratio
+        return paired(*self.peers).ratio
 
 
 def figures() -> Iterator[Figure]:
