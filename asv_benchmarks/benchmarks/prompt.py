@@ -134,8 +134,11 @@ class Speedup:
     param_names = ("peer", "what", "kind")
     params = (["transformers", "jinja"], ["bytes", "ids"], KINDS)
 
+    def setup(self, impl: str, what: str, kind: str) -> None:
+        self.peers = peer("fastgen", what, kind), peer(impl, what, kind)
+
     def track_speedup(self, impl: str, what: str, kind: str) -> float:
-        return paired(peer("fastgen", what, kind), peer(impl, what, kind)).ratio
+        return paired(*self.peers).ratio
 
 
 class Learning:
