@@ -95,21 +95,42 @@ FG_INLINE size_t fg_ring_offer(fg_ring *ring, uint64_t const *items, size_t coun
     return (size_t)written;
 }
 
+/** Find up to `count` items at position `head`. Returns how many there are. */
+FG_INLINE uint64_t fg_ring_find(fg_ring *ring, uint64_t head, uint64_t count) {
+    fg_ring_side *const side = &ring->consumer;
+    if (side->seen - head < count) {
+        side->seen = fg_load_acquire(&ring->producer.position) & ~FG_RING_CLOSED; /* what was pushed can be read */
+        if (side->seen - head < count) count = side->seen - head;
+    }
+    return count;
+}
+
 /** Pop up to `count` items, oldest first, and return how many: the consumer alone. */
 FG_INLINE size_t fg_ring_pop(fg_ring *ring, uint64_t *items, size_t count) {
     fg_ring_side *const side = &ring->consumer;
-    uint64_t const head = fg_load_relaxed(&side->position);
-    if (side->seen - head < count) {
-        side->seen = fg_load_acquire(&ring->producer.position) & ~FG_RING_CLOSED; /* what was pushed can be read */
-        if (side->seen - head < count) count = (size_t)(side->seen - head);
-    }
-    if (!count) return 0;
+    uint64_t const head = fg_load_relaxed(&side->position), found = fg_ring_find(ring, head, count);
+    if (!found) return 0;
     uint64_t const slot = head & side->mask, before_wrap = side->mask + 1 - slot;
-    uint64_t const first = count < before_wrap ? count : before_wrap;
+    uint64_t const first = found < before_wrap ? found : before_wrap;
     fg_ring_copy(items, side->items + slot * side->words, first * side->words);
-    if (first < count) fg_ring_copy(items + first * side->words, side->items, (count - first) * side->words);
-    fg_store_release(&side->position, head + count);
-    return count;
+    if (first < found) fg_ring_copy(items + first * side->words, side->items, (found - first) * side->words);
+    fg_store_release(&side->position, head + found);
+    return (size_t)found;
+}
+
+/** Look at up to `count` of the oldest items where they are, as far as they are adjacent: to read them and then
+ * fg_ring_skip them. Returns how many. The consumer alone. */
+FG_INLINE size_t fg_ring_peek(fg_ring *ring, uint64_t const **items, size_t count) {
+    fg_ring_side *const side = &ring->consumer;
+    uint64_t const head = fg_load_relaxed(&side->position), slot = head & side->mask;
+    uint64_t const before_wrap = side->mask + 1 - slot, found = fg_ring_find(ring, head, count);
+    *items = side->items + slot * side->words;
+    return (size_t)(found < before_wrap ? found : before_wrap);
+}
+
+/** Give back items that fg_ring_peek has shown. */
+FG_INLINE void fg_ring_skip(fg_ring *ring, size_t count) {
+    fg_store_release(&ring->consumer.position, fg_load_relaxed(&ring->consumer.position) + count);
 }
 
 /** Close for good. Any thread if the producer only offers, else the producer. Returns whether this call did it. */

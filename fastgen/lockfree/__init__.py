@@ -1,0 +1,1 @@
+"""Rings, queues and what else threads share without locks."""
