@@ -31,7 +31,16 @@ static uint32_t below(uint32_t end) {
  * the middle of things. 0 for never. Set while no other thread runs. */
 static uint32_t yield_every;
 
+/** What happens before one of this thread's next atomic operations, as if another thread ran there. */
+static _Thread_local struct interruption {
+    size_t in; /* operations from now; 0 for never */
+    void (*body)(void *shared);
+    void *shared;
+} interruptions[2];
+
 static inline void maybe_yield(void) {
+    for (int i = 0; i < 2; i++)
+        if (interruptions[i].in && --interruptions[i].in == 0) interruptions[i].body(interruptions[i].shared);
     if (yield_every && below(yield_every) == 0) sched_yield();
 }
 

@@ -9,7 +9,7 @@
 enum { CALLS_MAX = 16 };
 
 typedef enum kind { CALL_PUSH, CALL_POP, CALL_CLOSE } kind;
-typedef enum result { RESULT_OK, RESULT_FULL, RESULT_EMPTY, RESULT_CLOSED } result;
+typedef enum result { RESULT_OK, RESULT_FULL, RESULT_EMPTY, RESULT_CLOSED, RESULT_BUSY } result;
 
 /** A call and what it said; of two calls one was first if it returned before the other began. */
 typedef struct call {
@@ -28,6 +28,7 @@ typedef struct model {
 /** Do a call on the queue as it is defined, and return whether it says what was said. */
 static bool agrees(model *queue, call const *call) {
     int const count = queue->tail - queue->head;
+    if (call->result == RESULT_BUSY) return true; /* it did nothing */
     switch (call->kind) {
         case CALL_PUSH:
             if (queue->closed) return call->result == RESULT_CLOSED;

@@ -6,8 +6,7 @@
 #define _DEFAULT_SOURCE
 #include "lockfree_checks.h"
 
-#include "lockfree_history.h"
-#include "lockfree_queues.h"
+#include "lockfree_interruptions.h"
 
 static void check_bounded_literals(void) {
     tested *const queue = queue_of(BOUNDED, 2, 0);
@@ -111,7 +110,6 @@ typedef struct recording {
     call calls[CALLS_MAX];
     size_t histories;
     uint32_t closes; /* one call in so many */
-    kind kind;
     size_t capacity;
 } recording;
 
@@ -126,23 +124,9 @@ static void record(void *shared, int number) {
         }
         pthread_barrier_wait(&log->meets);
         for (int i = 0; i < CALLS_EACH; i++) {
-            call *const now = &log->calls[number * CALLS_EACH + i];
-            uint64_t item = (uint64_t)(number * CALLS_EACH + i + 1);
-            size_t done;
-            now->kind = log->closes && below(log->closes) == 0 ? CALL_CLOSE : below(2) ? CALL_PUSH : CALL_POP;
-            now->began = fg_add_acq_rel(&log->clock, 1);
-            if (now->kind == CALL_CLOSE) {
-                now->result = close_queue(log->queue, number) ? RESULT_OK : RESULT_CLOSED;
-            } else {
-                fg_queue_status const status = now->kind == CALL_PUSH ? push(log->queue, number, &item, 1, &done)
-                                                                      : pop(log->queue, number, &item, 1, &done);
-                now->result = status == FG_QUEUE_OK      ? RESULT_OK
-                              : status == FG_QUEUE_FULL  ? RESULT_FULL
-                              : status == FG_QUEUE_EMPTY ? RESULT_EMPTY
-                                                         : RESULT_CLOSED;
-            }
-            now->item = item;
-            now->returned = fg_add_acq_rel(&log->clock, 1);
+            kind const what = log->closes && below(log->closes) == 0 ? CALL_CLOSE : below(2) ? CALL_PUSH : CALL_POP;
+            int const place = number * CALLS_EACH + i;
+            log->calls[place] = called(log->queue, number, what, (uint64_t)place + 1, &log->clock);
         }
         pthread_barrier_wait(&log->meets);
         if (number == 0) {
@@ -221,6 +205,7 @@ int main(int count, char **arguments) {
     check_checker();
     check_bounded_literals();
     check_unbounded_literals();
+    printf("interrupted calls: %zu ok\n", check_interruptions());
     printf("allocations that failed: %zu ok\n", check_failing_allocations());
     for (int kind = BOUNDED; kind <= UNBOUNDED; kind++) {
         char const *const name = kind == BOUNDED ? "bounded" : "unbounded";

@@ -17,7 +17,8 @@ typedef struct tested {
     fg_participant *members[THREADS_MAX]; /* each thread's own */
     fg_participant all[THREADS_MAX];
     atomic_size_t allocations, live;
-    size_t fails_at; /* the allocation that gets no memory */
+    size_t fails_at;  /* the allocation that gets no memory */
+    bool never_waits; /* busy is an answer: the one to wait for is on the same thread */
 } tested;
 
 static void *allocate(void *context, size_t bytes) {
@@ -68,15 +69,17 @@ static fg_queue_status push(tested *queue, int thread, uint64_t const *items, si
         status = fg_bounded_push(&queue->bounded, items + *done, count - *done, &more);
         *done += more;
         if (status == FG_QUEUE_BUSY) sched_yield();
-    } while (status == FG_QUEUE_BUSY);
+    } while (status == FG_QUEUE_BUSY && !queue->never_waits);
     return status;
 }
 
 static fg_queue_status pop(tested *queue, int thread, uint64_t *items, size_t count, size_t *done) {
     if (queue->kind == UNBOUNDED) return fg_unbounded_pop(&queue->unbounded, queue->members[thread], items, count, done);
-    fg_queue_status status;
-    while ((status = fg_bounded_pop(&queue->bounded, items, count, done)) == FG_QUEUE_BUSY) sched_yield();
-    return status;
+    for (;;) {
+        fg_queue_status const status = fg_bounded_pop(&queue->bounded, items, count, done);
+        if (status != FG_QUEUE_BUSY || queue->never_waits) return status;
+        sched_yield();
+    }
 }
 
 static bool close_queue(tested *queue, int thread) {
