@@ -34,5 +34,5 @@ cdef class Queue:
     cdef fg_participant *participant(self) noexcept nogil
     cdef int enter(self) except -1
     cdef bint push_chunk(self, const uint64_t *items, size_t count, size_t *done) except -1
-    cdef list pop_chunk(self, size_t count)
+    cdef list pop_list(self, size_t count)
     cdef size_t count(self) except? 0

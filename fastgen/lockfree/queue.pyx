@@ -2,7 +2,7 @@
 """Queue: objects from any threads to any threads, in order, without a lock."""
 
 cimport cython
-from cpython.list cimport PyList_GetSlice, PyList_New, PyList_SET_ITEM
+from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uintptr_t
@@ -12,6 +12,11 @@ from fastgen.errors import StreamClosedError
 from fastgen.kernels.tokens cimport integer_of
 from fastgen.lockfree.process cimport forks, raise_forked
 from fastgen.lockfree.ring cimport aligned, capacity_of
+
+cdef extern from "Python.h":
+    void Py_SET_SIZE(PyObject *list, Py_ssize_t size)
+    void PyObject_GC_Track(PyObject *object)
+    void PyObject_GC_UnTrack(PyObject *object)
 
 cdef extern from "base/base.h" nogil:
     size_t FG_DESTRUCTIVE_INTERFERENCE
@@ -135,7 +140,7 @@ cdef class Queue:
         if self.born != forks():        # another thread of the parent may have been anywhere inside
             return
         try:
-            while self.pop_chunk(CHUNK):    # lists that die one by one: deep nests of queues don't recurse without end
+            while self.pop_list(CHUNK):     # as lists die, deep nests of queues don't recurse without end
                 pass
         except MemoryError:
             pass                        # then the rest is never freed
@@ -219,30 +224,34 @@ cdef class Queue:
             Py_DECREF(<object>object_of(items[i]))
         if done[0] == 0 and status == FG_QUEUE_CLOSED:
             raise StreamClosedError("the queue is closed")
-        if status == FG_QUEUE_NO_MEMORY:
+        if done[0] == 0 and status == FG_QUEUE_NO_MEMORY:
             raise MemoryError
         return False
 
-    cdef list pop_chunk(self, size_t count):
+    cdef list pop_list(self, size_t count):
         """Pop at most `count` items, or None if there are none and will be none."""
         cdef uint64_t words[CHUNK]
-        cdef fg_queue_status status = FG_QUEUE_BUSY
-        cdef size_t done, i
-        count = min(count, <size_t>CHUNK)
+        cdef fg_queue_status status = FG_QUEUE_OK
+        cdef size_t filled = 0, done, i
         items = PyList_New(count)       # before anything is popped: it may fail
-        while True:
-            status = self.take(words, count, &done)
-            if status != FG_QUEUE_BUSY:
+        PyObject_GC_UnTrack(<PyObject *>items)      # nobody may find it while it has holes
+        while filled < count:
+            status = self.take(words, min(count - filled, <size_t>CHUNK), &done)
+            for i in range(done):
+                PyList_SET_ITEM(items, filled + i, <object>object_of(words[i]))     # with the queue's reference
+            filled += done
+            if status == FG_QUEUE_BUSY and not filled:
+                with nogil:             # the GIL may be what the other thread waits for next
+                    fg_spin()
+            elif status != FG_QUEUE_OK:
                 break
-            with nogil:
-                fg_spin()
-        if status == FG_QUEUE_NO_MEMORY:
-            raise MemoryError
-        if status == FG_QUEUE_CLOSED:
+        if not filled and status == FG_QUEUE_CLOSED:
             return None
-        for i in range(done):
-            PyList_SET_ITEM(items, i, <object>object_of(words[i]))      # with the queue's reference
-        return items if done == count else PyList_GetSlice(items, 0, done)
+        if not filled and status == FG_QUEUE_NO_MEMORY:
+            raise MemoryError
+        Py_SET_SIZE(<PyObject *>items, filled)
+        PyObject_GC_Track(<PyObject *>items)
+        return items
 
     def push(self, item, /):
         """Append an item.
@@ -277,7 +286,7 @@ cdef class Queue:
         Returns
         -------
         int
-            How many were appended.
+            How many were appended: fewer than all if the queue is full, or closed, or if memory runs out.
 
         Raises
         ------
@@ -298,7 +307,7 @@ cdef class Queue:
                 words[i] = word_of(item)
             try:
                 complete = self.push_chunk(words, count, &done)
-            except StreamClosedError:
+            except (StreamClosedError, MemoryError):
                 if start:
                     return start
                 raise
@@ -365,17 +374,10 @@ cdef class Queue:
             The limit is no integer of at least 1.
         """
         cdef size_t count = MAX_COUNT if limit is None else integer_of(limit, "limit", 1, MAX_COUNT)
-        cdef list items, more
         self.enter()
-        count = min(count, max(self.count(), <size_t>1))
-        items = self.pop_chunk(count)
+        items = self.pop_list(min(count, max(self.count(), <size_t>1)))
         if items is None:
             raise StreamClosedError("the queue is closed, and everything has been popped")
-        while <size_t>len(items) < count:
-            more = self.pop_chunk(count - len(items))
-            if not more:
-                break
-            items += more
         return items
 
     def close(self):

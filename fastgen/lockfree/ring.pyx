@@ -6,16 +6,19 @@ from numbers import Integral
 cimport cython
 from cpython.buffer cimport PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBUF_FORMAT
 from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.list cimport PyList_GetSlice, PyList_New, PyList_SET_ITEM
+from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_FromLongLong
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uintptr_t
 
 from fastgen.errors import InvalidParameterError, StreamClosedError
 
 from fastgen.kernels.tokens cimport integer_of
 from fastgen.lockfree.process cimport forks, raise_forked
+
+cdef extern from "Python.h":
+    void Py_SET_SIZE(PyObject *list, Py_ssize_t size)
 
 cdef extern from "base/base.h" nogil:
     size_t FG_DESTRUCTIVE_INTERFERENCE
@@ -266,7 +269,8 @@ cdef class Ring:
         while filled < count:
             found = fg_ring_peek(self.c, &words, count - filled)
             if not found:
-                return PyList_GetSlice(values, 0, filled)
+                Py_SET_SIZE(<PyObject *>values, filled)
+                break
             for i in range(found):
                 value = PyLong_FromLongLong(<int64_t>words[i])
                 Py_INCREF(value)
