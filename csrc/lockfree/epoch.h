@@ -26,10 +26,10 @@ typedef struct fg_retired {
 typedef void fg_reclaim_fn(void *context, fg_retired *retired);
 
 typedef struct fg_participant {
-    fg_atomic pin;     /* 0, or epoch << 1 | 1 */
-    fg_atomic taken;   /* 1 while it has an owner */
-    fg_atomic blocked; /* attempts to advance that failed because of the present pin: its age */
-    fg_atomic waiting; /* retired and not yet released */
+    fg_atomic pin;                   /* 0, or epoch << 1 | 1 */
+    fg_atomic taken;                 /* 1 while it has an owner */
+    fg_atomic blocked;               /* attempts to advance that failed because of the present pin: its age */
+    fg_atomic waiting;               /* retired and not yet released */
     fg_retired *bins[FG_EPOCH_BINS]; /* what was retired at epochs[i], which is i modulo 3 */
     uint64_t epochs[FG_EPOCH_BINS];
     uint64_t retired;            /* since the last attempt to advance */
@@ -178,7 +178,8 @@ FG_INLINE void fg_epoch_ages(fg_epoch const *epoch, uint64_t ages[FG_EPOCH_AGES]
     for (fg_participant const *one = fg_epoch_participants(epoch); one; one = one->next) {
         if (!fg_load_relaxed(&one->pin)) continue;
         int age = 0;
-        for (uint64_t blocked = fg_load_relaxed(&one->blocked); blocked && age < FG_EPOCH_AGES - 1; blocked >>= 1) age++;
+        for (uint64_t blocked = fg_load_relaxed(&one->blocked); blocked && age < FG_EPOCH_AGES - 1; blocked >>= 1)
+            age++;
         ages[age]++;
     }
 }

@@ -4,7 +4,7 @@
  * another thread is between claiming a place and filling it, `fg_bounded` answers FG_QUEUE_BUSY.
  *
  * Closing is a bit in the word that producers claim places from: of a push and a close one comes first, nothing is
- * pushed after the close, and what was pushed before it is still popped, until FG_QUEUE_CLOSED says that this was all. */
+ * pushed after the close, and what was pushed before it is still popped, until FG_QUEUE_CLOSED says that it was all. */
 #ifndef FG_LOCKFREE_QUEUE_H
 #define FG_LOCKFREE_QUEUE_H
 
@@ -114,7 +114,7 @@ bool fg_unbounded_init(fg_unbounded *queue, size_t slots, uint64_t period, fg_al
 /** Release all segments; items inside are forgotten. Nobody may be inside, nor come. */
 void fg_unbounded_destroy(fg_unbounded *queue);
 
-/** Push items in order; `*done` is how many: fewer only if closed or out of memory. Items of others may come between. */
+/** Push items in order, others' maybe between them; `*done` is how many: fewer only if closed or out of memory. */
 fg_queue_status fg_unbounded_push(fg_unbounded *queue, fg_participant *me, uint64_t const *items, size_t count,
                                   size_t *done);
 

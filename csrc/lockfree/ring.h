@@ -5,9 +5,9 @@
  * empty, as in P. Lee, T. Bu, G. Chandranmenon, "A lock-free, cache-efficient shared ring buffer for multi-core
  * architectures", ANCS 2009, and in rigtorp::SPSCQueue. All calls are wait-free.
  *
- * Positions count items since the start and never wrap: 2^63 items are 292 years at one a nanosecond. The top bit of the
- * producer's position says closed, so that closing and publishing are changes of one word, one of which comes first:
- * nothing is pushed after the close, and what was pushed before it is still popped. */
+ * Positions count items since the start and never wrap: 2^63 items are 292 years at one a nanosecond. The top bit of
+ * the producer's position says closed, so that closing and publishing are changes of one word, one of which comes
+ * first: nothing is pushed after the close, and what was pushed before it is still popped. */
 #ifndef FG_LOCKFREE_RING_H
 #define FG_LOCKFREE_RING_H
 

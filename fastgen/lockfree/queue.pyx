@@ -24,39 +24,6 @@ cdef extern from "base/base.h" nogil:
 cdef extern from "base/atomic.h" nogil:
     void fg_spin()
 
-cdef extern from "lockfree/queue.h" nogil:
-    ctypedef struct fg_allocator:
-        void *(*allocate)(void *context, size_t bytes) noexcept nogil
-        void (*release)(void *context, void *memory) noexcept nogil
-        void *context
-    int FG_SEGMENT_SLOTS
-    int FG_EPOCH_AGES
-
-    size_t fg_bounded_bytes(size_t capacity)
-    void fg_bounded_init(fg_bounded *queue, size_t capacity, void *memory)
-    fg_queue_status fg_bounded_push(fg_bounded *queue, const uint64_t *items, size_t count, size_t *done)
-    fg_queue_status fg_bounded_pop(fg_bounded *queue, uint64_t *items, size_t count, size_t *done)
-    bint fg_bounded_close(fg_bounded *queue)
-    bint fg_bounded_is_closed(const fg_bounded *queue)
-    size_t fg_bounded_count(const fg_bounded *queue)
-
-    bint fg_unbounded_init(fg_unbounded *queue, size_t slots, uint64_t period, fg_allocator allocator)
-    void fg_unbounded_destroy(fg_unbounded *queue)
-    fg_queue_status fg_unbounded_push(fg_unbounded *queue, fg_participant *me, const uint64_t *items, size_t count,
-                                      size_t *done)
-    fg_queue_status fg_unbounded_pop(fg_unbounded *queue, fg_participant *me, uint64_t *items, size_t count,
-                                     size_t *done)
-    bint fg_unbounded_close(fg_unbounded *queue, fg_participant *me)
-    bint fg_unbounded_is_closed(fg_unbounded *queue, fg_participant *me)
-    size_t fg_unbounded_count(fg_unbounded *queue, fg_participant *me)
-
-    fg_participant *fg_epoch_take(fg_epoch *epoch)
-    void fg_epoch_join(fg_epoch *epoch, fg_participant *fresh)
-    void fg_epoch_leave(fg_participant *me)
-    fg_participant *fg_epoch_participants(const fg_epoch *epoch)
-    void fg_epoch_ages(const fg_epoch *epoch, uint64_t *ages)
-    uint64_t fg_epoch_waiting(const fg_epoch *epoch)
-
 cdef enum:
     SPINS = 1000        # some microseconds: longer than the way from a claim to its end, if nobody is stopped on it
     CHUNK = 128
@@ -131,6 +98,9 @@ cdef class Queue:
         allocator.allocate, allocator.release, allocator.context = allocate, release, NULL
         if not fg_unbounded_init(self.unbounded, FG_SEGMENT_SLOTS, 1, allocator):
             raise MemoryError
+        self.mine = self.join()
+        if self.mine == NULL:
+            raise MemoryError
 
     def __dealloc__(self):
         cdef fg_participant *one
@@ -140,8 +110,9 @@ cdef class Queue:
         if self.born != forks():        # another thread of the parent may have been anywhere inside
             return
         try:
-            while self.pop_list(CHUNK):     # as lists die, deep nests of queues don't recurse without end
-                pass
+            while self.mine != NULL or self.bounded != NULL:
+                if not self.pop_list(CHUNK):    # as lists die, deep nests of queues don't recurse without end
+                    break
         except MemoryError:
             pass                        # then the rest is never freed
         if self.unbounded != NULL:
@@ -153,53 +124,47 @@ cdef class Queue:
                 one = next
         PyMem_RawFree(self.memory)
 
-    cdef fg_participant *participant(self) noexcept nogil:
-        """Return a participant for one call, or NULL if there is no memory for one."""
-        cdef fg_participant *me = fg_epoch_take(&self.unbounded.epoch)
+    cdef fg_participant *join(self) noexcept nogil:
+        cdef fg_participant *me
+        if self.unbounded == NULL:
+            return NULL
+        me = fg_epoch_take(&self.unbounded.epoch)
         if me == NULL:
             me = <fg_participant *>PyMem_RawMalloc(sizeof(fg_participant))
             if me != NULL:
                 fg_epoch_join(&self.unbounded.epoch, me)
         return me
 
-    cdef fg_queue_status put(self, const uint64_t *items, size_t count, size_t *done) noexcept nogil:
-        cdef fg_participant *me
+    cdef void leave(self, fg_participant *me) noexcept nogil:
+        if me != NULL:
+            fg_epoch_leave(me)
+
+    cdef fg_queue_status put(self, fg_participant *me, const uint64_t *items, size_t count,
+                             size_t *done) noexcept nogil:
         cdef fg_queue_status status
         cdef size_t more, spins = 0
+        if self.unbounded != NULL:
+            return fg_unbounded_push(self.unbounded, me, items, count, done)
         done[0] = 0
-        if self.bounded != NULL:
-            while True:
-                status = fg_bounded_push(self.bounded, items + done[0], count - done[0], &more)
-                done[0] += more
-                if status != FG_QUEUE_BUSY or spins == SPINS:
-                    return status
-                spins += 1
-                fg_spin()
-        me = self.participant()
-        if me == NULL:
-            return FG_QUEUE_NO_MEMORY
-        status = fg_unbounded_push(self.unbounded, me, items, count, done)
-        fg_epoch_leave(me)
-        return status
+        while True:
+            status = fg_bounded_push(self.bounded, items + done[0], count - done[0], &more)
+            done[0] += more
+            if status != FG_QUEUE_BUSY or spins == SPINS:
+                return status
+            spins += 1
+            fg_spin()
 
-    cdef fg_queue_status take(self, uint64_t *items, size_t count, size_t *done) noexcept nogil:
-        cdef fg_participant *me
+    cdef fg_queue_status take(self, fg_participant *me, uint64_t *items, size_t count, size_t *done) noexcept nogil:
         cdef fg_queue_status status
         cdef size_t spins = 0
-        done[0] = 0
-        if self.bounded != NULL:
-            while True:
-                status = fg_bounded_pop(self.bounded, items, count, done)
-                if status != FG_QUEUE_BUSY or spins == SPINS:
-                    return status
-                spins += 1
-                fg_spin()
-        me = self.participant()
-        if me == NULL:
-            return FG_QUEUE_NO_MEMORY
-        status = fg_unbounded_pop(self.unbounded, me, items, count, done)
-        fg_epoch_leave(me)
-        return status
+        if self.unbounded != NULL:
+            return fg_unbounded_pop(self.unbounded, me, items, count, done)
+        while True:
+            status = fg_bounded_pop(self.bounded, items, count, done)
+            if status != FG_QUEUE_BUSY or spins == SPINS:
+                return status
+            spins += 1
+            fg_spin()
 
     cdef int enter(self) except -1:
         if self.born != forks():
@@ -212,7 +177,7 @@ cdef class Queue:
         cdef size_t more, i
         done[0] = 0
         while True:
-            status = self.put(items + done[0], count - done[0], &more)
+            status = self.put(self.mine, items + done[0], count - done[0], &more)
             done[0] += more
             if status != FG_QUEUE_BUSY:
                 break
@@ -236,7 +201,7 @@ cdef class Queue:
         items = PyList_New(count)       # before anything is popped: it may fail
         PyObject_GC_UnTrack(<PyObject *>items)      # nobody may find it while it has holes
         while filled < count:
-            status = self.take(words, min(count - filled, <size_t>CHUNK), &done)
+            status = self.take(self.mine, words, min(count - filled, <size_t>CHUNK), &done)
             for i in range(done):
                 PyList_SET_ITEM(items, filled + i, <object>object_of(words[i]))     # with the queue's reference
             filled += done
@@ -247,18 +212,12 @@ cdef class Queue:
                 break
         if not filled and status == FG_QUEUE_CLOSED:
             return None
-        if not filled and status == FG_QUEUE_NO_MEMORY:
-            raise MemoryError
         Py_SET_SIZE(<PyObject *>items, filled)
         PyObject_GC_Track(<PyObject *>items)
         return items
 
     def push(self, item, /):
         """Append an item.
-
-        Parameters
-        ----------
-        item : object
 
         Returns
         -------
@@ -277,11 +236,7 @@ cdef class Queue:
         return self.push_chunk(&word, 1, &done)
 
     def push_many(self, items, /):
-        """Append items in order, as many as there is room for. Items of other threads may come between them.
-
-        Parameters
-        ----------
-        items : iterable
+        """Append the items of an iterable in order; items of other threads may come between them.
 
         Returns
         -------
@@ -317,16 +272,7 @@ cdef class Queue:
         return start
 
     def pop(self, default=None, /):
-        """Remove the oldest item.
-
-        Parameters
-        ----------
-        default : object, optional
-            What to return if the queue is empty.
-
-        Returns
-        -------
-        object
+        """Remove the oldest item and return it, or `default` if the queue is empty.
 
         Raises
         ------
@@ -337,29 +283,21 @@ cdef class Queue:
         cdef fg_queue_status status
         cdef size_t done
         self.enter()
-        while True:
-            status = self.take(&word, 1, &done)
-            if status != FG_QUEUE_BUSY:
-                break
+        status = self.take(self.mine, &word, 1, &done)
+        while status == FG_QUEUE_BUSY:
             with nogil:
                 fg_spin()
+            status = self.take(self.mine, &word, 1, &done)
         if status == FG_QUEUE_OK:
             item = <object>object_of(word)
             Py_DECREF(item)
             return item
         if status == FG_QUEUE_CLOSED:
             raise StreamClosedError("the queue is closed, and everything has been popped")
-        if status == FG_QUEUE_NO_MEMORY:
-            raise MemoryError
         return default
 
     def pop_many(self, limit=None, /):
-        """Remove the oldest items.
-
-        Parameters
-        ----------
-        limit : int, optional
-            At most so many. Without it, as many as there were when the call began.
+        """Remove the oldest items: at most `limit`, or as many as there were when the call began.
 
         Returns
         -------
@@ -381,54 +319,29 @@ cdef class Queue:
         return items
 
     def close(self):
-        """Refuse further items; those inside can still be popped.
-
-        Returns
-        -------
-        bool
-            Whether it was open.
-        """
-        cdef fg_participant *me
+        """Refuse further items; those inside can still be popped. Returns whether it was open."""
         self.enter()
         if self.bounded != NULL:
             return fg_bounded_close(self.bounded)
-        me = self.participant()
-        if me == NULL:
-            raise MemoryError
-        closed = fg_unbounded_close(self.unbounded, me)
-        fg_epoch_leave(me)
-        return closed
+        return fg_unbounded_close(self.unbounded, self.mine)
 
     @property
     def closed(self):
         """Whether nothing can be pushed any more."""
-        cdef fg_participant *me
         self.enter()
         if self.bounded != NULL:
             return fg_bounded_is_closed(self.bounded)
-        me = self.participant()
-        if me == NULL:
-            raise MemoryError
-        closed = fg_unbounded_is_closed(self.unbounded, me)
-        fg_epoch_leave(me)
-        return closed
+        return fg_unbounded_is_closed(self.unbounded, self.mine)
 
     @property
     def capacity(self):
         """How many items there is room for; None without a limit."""
         return self.room or None
 
-    cdef size_t count(self) except? 0:
-        cdef fg_participant *me
-        cdef size_t count
+    cdef size_t count(self) noexcept:
         if self.bounded != NULL:
             return fg_bounded_count(self.bounded)
-        me = self.participant()
-        if me == NULL:
-            raise MemoryError
-        count = fg_unbounded_count(self.unbounded, me)
-        fg_epoch_leave(me)
-        return count
+        return fg_unbounded_count(self.unbounded, self.mine)
 
     def __len__(self):
         self.enter()

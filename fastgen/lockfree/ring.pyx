@@ -7,7 +7,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBUF_FORMAT
 from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_FromLongLong
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_FromLong, PyLong_FromLongLong
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uintptr_t
@@ -51,6 +51,11 @@ cdef int64_t int64_of(object value) except? -1:
     if overflow:
         raise InvalidParameterError("a value must fit into 64 bits, with a sign")
     return number
+
+
+cdef inline object int_of(uint64_t word):
+    # of the two functions this has a short way for values of one digit
+    return PyLong_FromLong(<long>word) if sizeof(long) == 8 else PyLong_FromLongLong(<int64_t>word)
 
 
 cdef bint is_int64(Py_buffer *view) noexcept:
@@ -234,7 +239,7 @@ cdef class Ring:
         if not fg_ring_peek(self.c, &words, 1):
             self.refuse_if_drained()
             return None
-        value = PyLong_FromLongLong(<int64_t>words[0])      # if there is no memory for it, it stays in the ring
+        value = int_of(words[0])        # if there is no memory for it, it stays in the ring
         fg_ring_skip(self.c, 1)
         return value
 
@@ -272,7 +277,7 @@ cdef class Ring:
                 Py_SET_SIZE(<PyObject *>values, filled)
                 break
             for i in range(found):
-                value = PyLong_FromLongLong(<int64_t>words[i])
+                value = int_of(words[i])
                 Py_INCREF(value)
                 PyList_SET_ITEM(values, filled + i, value)
             filled += found

@@ -6,6 +6,7 @@ import array
 import os
 import sys
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -180,18 +181,22 @@ def test_behaves_like_a_bounded_list(capacity: int, program: list[tuple[str, Any
 
 
 def test_two_threads() -> None:
-    ring, count, got = Ring(16), 20_000, []
+    ring, count, got = Ring(16), 3000, []
 
     def produce() -> None:
         sent = 0
         while sent < count:
-            sent += ring.push_many(range(sent, min(sent + 7, count)))
+            pushed = ring.push_many(range(sent, min(sent + 7, count)))
+            sent += pushed
+            time.sleep(0 if pushed else 1e-5)
         ring.close()
 
     def consume() -> None:
         try:
             while True:
-                got.extend(ring.pop_many(5))
+                popped = ring.pop_many(5)
+                got.extend(popped)
+                time.sleep(0 if popped else 1e-5)
         except StreamClosedError:
             pass
 

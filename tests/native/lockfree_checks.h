@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define CHECK(condition)                                                       \
-    do {                                                                       \
-        if (!(condition)) {                                                    \
-            printf("%s:%d: %s\n", __FILE__, __LINE__, #condition), fflush(stdout); \
-            _Exit(1);                                                          \
-        }                                                                      \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            printf("%s:%d: %s\n", __FILE__, __LINE__, #condition), fflush(stdout);                                     \
+            _Exit(1);                                                                                                  \
+        }                                                                                                              \
     } while (0)
 
 enum { THREADS_MAX = 16 };
@@ -27,8 +27,8 @@ static uint32_t below(uint32_t end) {
     return (uint32_t)((random_state >> 32) * end >> 32);
 }
 
-/** Give the processor away before one atomic operation in `yield_every`: on two cores that is what makes threads meet in
- * the middle of things. 0 for never. Set while no other thread runs. */
+/** Give the processor away before one atomic operation in `yield_every`: on two cores that is what makes threads meet
+ * in the middle of things. 0 for never. Set while no other thread runs. */
 static uint32_t yield_every;
 
 /** What happens before one of this thread's next atomic operations, as if another thread ran there. */

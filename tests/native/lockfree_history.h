@@ -15,7 +15,7 @@ typedef enum result { RESULT_OK, RESULT_FULL, RESULT_EMPTY, RESULT_CLOSED, RESUL
 typedef struct call {
     kind kind;
     result result;
-    uint64_t item;           /* pushed or popped */
+    uint64_t item;            /* pushed or popped */
     uint64_t began, returned; /* on one clock */
 } call;
 
@@ -30,19 +30,19 @@ static bool agrees(model *queue, call const *call) {
     int const count = queue->tail - queue->head;
     if (call->result == RESULT_BUSY) return true; /* it did nothing */
     switch (call->kind) {
-        case CALL_PUSH:
-            if (queue->closed) return call->result == RESULT_CLOSED;
-            if (count == queue->capacity) return call->result == RESULT_FULL;
-            queue->items[queue->tail++] = call->item;
-            return call->result == RESULT_OK;
-        case CALL_POP:
-            if (!count) return call->result == (queue->closed ? RESULT_CLOSED : RESULT_EMPTY);
-            return call->result == RESULT_OK && queue->items[queue->head++] == call->item;
-        default: {
-            bool const did = !queue->closed;
-            queue->closed = true;
-            return (call->result == RESULT_OK) == did;
-        }
+    case CALL_PUSH:
+        if (queue->closed) return call->result == RESULT_CLOSED;
+        if (count == queue->capacity) return call->result == RESULT_FULL;
+        queue->items[queue->tail++] = call->item;
+        return call->result == RESULT_OK;
+    case CALL_POP:
+        if (!count) return call->result == (queue->closed ? RESULT_CLOSED : RESULT_EMPTY);
+        return call->result == RESULT_OK && queue->items[queue->head++] == call->item;
+    default: {
+        bool const did = !queue->closed;
+        queue->closed = true;
+        return (call->result == RESULT_OK) == did;
+    }
     }
 }
 

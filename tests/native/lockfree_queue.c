@@ -1,8 +1,8 @@
 /** The queues: literals; order and content between threads that come and go; closing against pushing; small histories
  * against the definition; failing allocations; a stalled thread, and objects that tell their age to readers.
  *
- * FASTGEN_TEST_CASES is the items of each stress run. `lockfree_queue bench`, compiled with -DFG_NO_YIELDS, prints times
- * instead. */
+ * FASTGEN_TEST_CASES is the items of each stress run. `lockfree_queue bench`, compiled with -DFG_NO_YIELDS, prints
+ * times instead. */
 #define _DEFAULT_SOURCE
 #include "lockfree_checks.h"
 
@@ -43,14 +43,16 @@ static void check_unbounded_literals(void) {
     uint64_t const items[] = {7, 8, 9, 10, 11};
     uint64_t out[5];
     size_t done;
-    CHECK(pop(queue, 0, out, 1, &done) == FG_QUEUE_EMPTY && push(queue, 0, items, 5, &done) == FG_QUEUE_OK && done == 5);
+    CHECK(pop(queue, 0, out, 1, &done) == FG_QUEUE_EMPTY && push(queue, 0, items, 5, &done) == FG_QUEUE_OK &&
+          done == 5);
     CHECK(fg_unbounded_count(&queue->unbounded, queue->members[0]) == 5 && queue->live == 3);
     CHECK(pop(queue, 0, out, 5, &done) == FG_QUEUE_OK && done == 2 && out[1] == 8); /* to the end of a segment */
     CHECK(close_queue(queue, 0) && !close_queue(queue, 0));
     CHECK(push(queue, 0, items, 1, &done) == FG_QUEUE_CLOSED && done == 0);
     CHECK(pop(queue, 0, out, 5, &done) == FG_QUEUE_OK && done == 2 && out[0] == 9);
     CHECK(pop(queue, 0, out, 5, &done) == FG_QUEUE_OK && done == 1 && out[0] == 11);
-    CHECK(pop(queue, 0, out, 5, &done) == FG_QUEUE_CLOSED && fg_unbounded_is_closed(&queue->unbounded, queue->members[0]));
+    CHECK(pop(queue, 0, out, 5, &done) == FG_QUEUE_CLOSED &&
+          fg_unbounded_is_closed(&queue->unbounded, queue->members[0]));
     drop(queue);
 
     tested *const full = queue_of(UNBOUNDED, 2, 1); /* closed where the last segment is full */
@@ -149,9 +151,11 @@ static size_t check_histories(size_t capacity, uint32_t closes, size_t histories
 static void check_checker(void) {
     call const late[] = {{CALL_PUSH, RESULT_OK, 1, 0, 1}, {CALL_POP, RESULT_EMPTY, 0, 2, 3}};
     call const overlapping[] = {{CALL_PUSH, RESULT_OK, 1, 0, 3}, {CALL_POP, RESULT_EMPTY, 0, 1, 2}};
-    call const swapped[] = {{CALL_PUSH, RESULT_OK, 1, 0, 1}, {CALL_PUSH, RESULT_OK, 2, 2, 3}, {CALL_POP, RESULT_OK, 2, 4, 5}};
+    call const swapped[] = {
+        {CALL_PUSH, RESULT_OK, 1, 0, 1}, {CALL_PUSH, RESULT_OK, 2, 2, 3}, {CALL_POP, RESULT_OK, 2, 4, 5}};
     call const closed[] = {{CALL_CLOSE, RESULT_OK, 0, 0, 1}, {CALL_PUSH, RESULT_OK, 1, 2, 3}};
-    call const twice[] = {{CALL_PUSH, RESULT_OK, 1, 0, 1}, {CALL_POP, RESULT_OK, 1, 2, 5}, {CALL_POP, RESULT_OK, 1, 3, 4}};
+    call const twice[] = {
+        {CALL_PUSH, RESULT_OK, 1, 0, 1}, {CALL_POP, RESULT_OK, 1, 2, 5}, {CALL_POP, RESULT_OK, 1, 3, 4}};
     CHECK(!is_linearizable(late, 2, 2) && is_linearizable(overlapping, 2, 2) && !is_linearizable(swapped, 3, 2));
     CHECK(!is_linearizable(closed, 2, 2) && !is_linearizable(twice, 3, 2));
 }
@@ -219,7 +223,8 @@ int main(int count, char **arguments) {
         }
         yield_every = 4;
         for (size_t round = 0; round < items / 400; round++)
-            operations += check_transfer((transfer){.kind = kind, .size = round % 2 ? 2 : 16, .batch = 3, .closes = true});
+            operations +=
+                check_transfer((transfer){.kind = kind, .size = round % 2 ? 2 : 16, .batch = 3, .closes = true});
         printf("%s: %zu operations, %zu closings ok\n", name, operations, items / 400);
     }
     yield_every = 3;

@@ -61,7 +61,8 @@ static void drop(tested *queue) {
 }
 
 static fg_queue_status push(tested *queue, int thread, uint64_t const *items, size_t count, size_t *done) {
-    if (queue->kind == UNBOUNDED) return fg_unbounded_push(&queue->unbounded, queue->members[thread], items, count, done);
+    if (queue->kind == UNBOUNDED)
+        return fg_unbounded_push(&queue->unbounded, queue->members[thread], items, count, done);
     fg_queue_status status;
     size_t more;
     *done = 0;
@@ -74,7 +75,8 @@ static fg_queue_status push(tested *queue, int thread, uint64_t const *items, si
 }
 
 static fg_queue_status pop(tested *queue, int thread, uint64_t *items, size_t count, size_t *done) {
-    if (queue->kind == UNBOUNDED) return fg_unbounded_pop(&queue->unbounded, queue->members[thread], items, count, done);
+    if (queue->kind == UNBOUNDED)
+        return fg_unbounded_pop(&queue->unbounded, queue->members[thread], items, count, done);
     for (;;) {
         fg_queue_status const status = fg_bounded_pop(&queue->bounded, items, count, done);
         if (status != FG_QUEUE_BUSY || queue->never_waits) return status;
@@ -209,7 +211,8 @@ static size_t check_churn(size_t rounds) {
     for (int i = 0; i < THREADS_MAX; i++) fg_epoch_leave(queue->members[i]);
     for (size_t round = 0; round < rounds; round++) on_threads(4, live_shortly, &setup);
     fg_participant *const me = fg_epoch_take(&queue->unbounded.epoch);
-    CHECK(me && fg_unbounded_count(&queue->unbounded, me) == fg_load_acquire(&setup.pushed) - fg_load_acquire(&setup.popped));
+    CHECK(me &&
+          fg_unbounded_count(&queue->unbounded, me) == fg_load_acquire(&setup.pushed) - fg_load_acquire(&setup.popped));
     for (int i = 0; i < FG_EPOCH_BINS; i++) fg_epoch_collect(&queue->unbounded.epoch, me);
     CHECK(fg_epoch_waiting(&queue->unbounded.epoch) == 0); /* what those who left had retired, too */
     drop(queue);
@@ -225,7 +228,8 @@ static void check_stall(void) {
     fg_epoch_pin(epoch, queue->members[1]);
     fg_epoch_ages(epoch, ages);
     CHECK(ages[0] == 1);
-    for (int i = 0; i < 200; i++) CHECK(push(queue, 0, &item, 1, &done) == FG_QUEUE_OK && pop(queue, 0, &item, 1, &done) == FG_QUEUE_OK);
+    for (int i = 0; i < 200; i++)
+        CHECK(push(queue, 0, &item, 1, &done) == FG_QUEUE_OK && pop(queue, 0, &item, 1, &done) == FG_QUEUE_OK);
     fg_epoch_ages(epoch, ages);
     CHECK(fg_epoch_waiting(epoch) == 99 && ages[0] == 0 && ages[7] == 1); /* it has stopped 98 of 99 attempts */
     fg_epoch_unpin(queue->members[1]);
@@ -233,7 +237,8 @@ static void check_stall(void) {
     fg_epoch_ages(epoch, ages);
     for (int i = 0; i < FG_EPOCH_AGES; i++) CHECK(ages[i] == 0);
     CHECK(fg_epoch_waiting(epoch) == 0 && queue->live == 1);
-    for (int i = 0; i < 200; i++) CHECK(push(queue, 0, &item, 1, &done) == FG_QUEUE_OK && pop(queue, 0, &item, 1, &done) == FG_QUEUE_OK);
+    for (int i = 0; i < 200; i++)
+        CHECK(push(queue, 0, &item, 1, &done) == FG_QUEUE_OK && pop(queue, 0, &item, 1, &done) == FG_QUEUE_OK);
     CHECK(fg_epoch_waiting(epoch) <= FG_EPOCH_BINS);
     drop(queue);
 }

@@ -63,7 +63,8 @@ static void produce(stream *stream) {
         size_t count = below((uint32_t)stream->batch) + 1;
         if (count > stream->items - next) count = stream->items - next;
         for (size_t i = 0; i < count; i++)
-            for (size_t word = 0; word < stream->words; word++) items[i * stream->words + word] = (next + i) * (word + 1);
+            for (size_t word = 0; word < stream->words; word++)
+                items[i * stream->words + word] = (next + i) * (word + 1);
         size_t const pushed = (stream->offers ? fg_ring_offer : fg_ring_push)(stream->ring, items, count);
         next += pushed;
         if (!pushed && fg_ring_is_closed(stream->ring)) break;
@@ -79,7 +80,8 @@ static void consume(stream *stream) {
         size_t const limit = below((uint32_t)stream->batch) + 1;
         bool const peeks = below(2);
         uint64_t const *items = copied;
-        size_t const count = peeks ? fg_ring_peek(stream->ring, &items, limit) : fg_ring_pop(stream->ring, copied, limit);
+        size_t const count =
+            peeks ? fg_ring_peek(stream->ring, &items, limit) : fg_ring_pop(stream->ring, copied, limit);
         CHECK(count <= limit);
         for (size_t i = 0; i < count; i++)
             for (size_t word = 0; word < stream->words; word++)
@@ -184,12 +186,14 @@ int main(int count, char **arguments) {
         for (int noisy = 0; noisy < 2; noisy++) {
             size_t const capacity = capacities[i], share = noisy || capacity < 8 ? items / 16 : items;
             yield_every = noisy ? 8 : 0;
-            check_stream((stream){.capacity = capacity, .words = 1 + i % 3, .batch = capacity > 8 ? 64 : 3, .items = share});
+            check_stream(
+                (stream){.capacity = capacity, .words = 1 + i % 3, .batch = capacity > 8 ? 64 : 3, .items = share});
             operations += 2 * share; /* an item is pushed and popped */
         }
     for (; closings < items / 400; closings++) {
         yield_every = closings % 2 ? 4 : 0;
-        check_stream((stream){.capacity = closings % 3 ? 2 : 64, .words = 1, .batch = 3, .items = SIZE_MAX, .offers = true});
+        check_stream(
+            (stream){.capacity = closings % 3 ? 2 : 64, .words = 1, .batch = 3, .items = SIZE_MAX, .offers = true});
     }
     printf("ring: %zu operations and %zu closings ok\n", operations, closings);
     return 0;

@@ -1,4 +1,4 @@
-"""Queue: objects pushed and popped in turns by one thread, against SimpleQueue, Queue and deque of the standard library.
+"""Queue: objects pushed and popped in turns by one thread, against the standard library's queues.
 
 The C functions without Python are timed by tests/native/lockfree_queue.c.
 """

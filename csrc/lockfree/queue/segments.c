@@ -145,8 +145,7 @@ static fg_queue_status advance(fg_unbounded *queue, fg_participant *me, fg_segme
     return FG_QUEUE_OK;
 }
 
-fg_queue_status fg_unbounded_pop(fg_unbounded *queue, fg_participant *me, uint64_t *items, size_t count,
-                                 size_t *done) {
+fg_queue_status fg_unbounded_pop(fg_unbounded *queue, fg_participant *me, uint64_t *items, size_t count, size_t *done) {
     fg_queue_status status = FG_QUEUE_OK;
     *done = 0;
     fg_epoch_pin(&queue->epoch, me);
