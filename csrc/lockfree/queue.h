@@ -49,7 +49,7 @@ size_t fg_bounded_bytes(size_t capacity);
 /** Before any other thread knows of the queue. `memory` has fg_bounded_bytes() and stays the caller's. */
 void fg_bounded_init(fg_bounded *queue, size_t capacity, void *memory);
 
-/** Push items in order, as many as fit, next to each other; `*done` is how many. */
+/** Push items in order, as many as fit, those of others maybe between them; `*done` is how many. */
 fg_queue_status fg_bounded_push(fg_bounded *queue, uint64_t const *items, size_t count, size_t *done);
 
 /** Pop up to `count` items that are next to each other; `*done` is how many. */

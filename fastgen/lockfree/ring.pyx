@@ -244,12 +244,7 @@ cdef class Ring:
         return value
 
     def pop_many(self, limit=None, /):
-        """Remove the oldest values.
-
-        Parameters
-        ----------
-        limit : int, optional
-            At most so many; all there are without it.
+        """Remove the oldest values: at most `limit`, or all there are.
 
         Returns
         -------
@@ -276,10 +271,19 @@ cdef class Ring:
             if not found:
                 Py_SET_SIZE(<PyObject *>values, filled)
                 break
-            for i in range(found):
-                value = int_of(words[i])
-                Py_INCREF(value)
-                PyList_SET_ITEM(values, filled + i, value)
+            i = 0
+            try:
+                while i < found:
+                    value = int_of(words[i])
+                    Py_INCREF(value)
+                    PyList_SET_ITEM(values, filled + i, value)
+                    i += 1
+            except MemoryError:         # what has been made is returned, the rest stays in the ring
+                if filled + i == 0:
+                    raise
+                found = i
+                count = filled + i
+                Py_SET_SIZE(<PyObject *>values, count)
             filled += found
             fg_ring_skip(self.c, found)
         return values

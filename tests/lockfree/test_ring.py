@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import os
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgen.errors import ForkedError, InvalidParameterError, StreamClosedError
+from fastgen.errors import InvalidParameterError, StreamClosedError
 from fastgen.lockfree.ring import MAX_CAPACITY, Ring
 
 
@@ -211,24 +210,3 @@ def test_two_threads() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert got == list(range(count))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_forked_child_is_told() -> None:
-    ring = Ring(4)
-    ring.push(1)
-    child = os.fork()
-    if not child:
-        calls = [ring.pop, ring.pop_many, ring.close, lambda: ring.push(1), lambda: ring.push_many([1])]
-        calls += [lambda: len(ring), lambda: ring.closed, lambda: ring.pop_into(np.zeros(1, np.int64))]
-        refused = 0
-        for call in calls:
-            try:
-                call()
-            except ForkedError:
-                refused += 1
-        fresh = Ring(2)
-        os._exit(0 if refused == len(calls) and fresh.push(1) and fresh.pop() == 1 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert ring.pop() == 1
