@@ -32,8 +32,8 @@ typedef struct fg_bounded_slot {
 
 /** D. Vyukov, "Bounded MPMC queue", 1024cores.net, 2010; telling empty and full from busy as crossbeam's ArrayQueue.
  *
- * Invariant: popped <= pushed <= popped + capacity; position p lives in slot p & mask. Positions never wrap. A thread
- * that stops between its claim and its stamp holds up that position, and nothing else. */
+ * Invariant: popped <= pushed <= popped + capacity; position p lives in slot p & mask. Positions never wrap. Where a
+ * thread stops between its claim and its stamp, the next to come to that slot are told FG_QUEUE_BUSY. */
 typedef struct fg_bounded {
     fg_atomic pushed; /* positions claimed by producers, and FG_QUEUE_CLOSED_BIT */
     char apart_pushed[FG_DESTRUCTIVE_INTERFERENCE - sizeof(fg_atomic)];

@@ -54,7 +54,6 @@ cdef class Queue:
     cdef void *memory
     cdef size_t room                # 0 if unbounded
     cdef size_t born                # forks() when it was made
-
     cdef fg_participant *mine       # of whoever holds the GIL
 
     # Items are PyObject *, each with a reference that the queue owns and hands to whoever pops it. Any threads, without

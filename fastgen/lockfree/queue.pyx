@@ -56,7 +56,7 @@ cdef class Queue:
     Parameters
     ----------
     capacity : int, optional
-        Room for at least so many items, in [1, 2^32]; rounded up to a power of two. Without it there is no limit but
+        Room for at least so many items, in [1, 2^24]; rounded up to a power of two. Without it there is no limit but
         memory.
 
     Raises
@@ -110,9 +110,9 @@ cdef class Queue:
         if self.born != forks():        # another thread of the parent may have been anywhere inside
             return
         try:
-            while self.mine != NULL or self.bounded != NULL:
-                if not self.pop_list(CHUNK):    # as lists die, deep nests of queues don't recurse without end
-                    break
+            # as lists die, so deep nests of queues don't recurse without end
+            while (self.mine != NULL or self.bounded != NULL) and self.pop_list(CHUNK):
+                pass
         except MemoryError:
             pass                        # then the rest is never freed
         if self.unbounded != NULL:

@@ -23,7 +23,7 @@ cdef extern from "Python.h":
 cdef extern from "base/base.h" nogil:
     size_t FG_DESTRUCTIVE_INTERFERENCE
 
-MAX_CAPACITY = 1 << 32
+MAX_CAPACITY = 1 << 24
 """The most items that a ring or a bounded queue can have room for."""
 
 cdef size_t MAX_COUNT = <size_t>-1 >> 4
@@ -77,7 +77,7 @@ cdef class Ring:
     Parameters
     ----------
     capacity : int
-        Room for at least so many values, in [1, 2^32]; rounded up to a power of two.
+        Room for at least so many values, in [1, 2^24]; rounded up to a power of two.
 
     Raises
     ------
