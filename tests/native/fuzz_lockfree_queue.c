@@ -1,4 +1,5 @@
-/** Rows of calls that interrupt each other, against the definition of a queue: a libFuzzer target that also feeds itself
+/** Rows of calls that interrupt each other, against the definition of a queue: a libFuzzer target that also feeds
+ * itself
  * (-DFG_FUZZ_STANDALONE). */
 #define _DEFAULT_SOURCE
 #include "lockfree_interruptions.h"

@@ -1,8 +1,8 @@
 /** The queues: literals; order and content between threads that come and go; closing against pushing; small histories
  * against the definition; failing allocations; a stalled thread, and objects that tell their age to readers.
  *
- * FASTGEN_TEST_CASES is the items of each stress run. `lockfree_queue bench`, compiled with -DFG_NO_YIELDS, prints
- * times instead. */
+ * FASTGEN_TEST_CASES is the items of each stress run; lockfree_runs.json has the long ones. `lockfree_queue bench`,
+ * compiled with -DFG_NO_YIELDS, prints times instead. */
 #define _DEFAULT_SOURCE
 #include "lockfree_checks.h"
 
@@ -205,7 +205,7 @@ int main(int count, char **arguments) {
         bench_pin();
         return 0;
     }
-    size_t const items = cases(40000);
+    size_t const items = cases(16000);
     check_checker();
     check_bounded_literals();
     check_unbounded_literals();

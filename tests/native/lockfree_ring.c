@@ -1,7 +1,7 @@
 /** The ring: literals; order and content between two threads while a third counts; closing against pushing.
  *
- * FASTGEN_TEST_CASES is the items of each stress run. `lockfree_ring bench`, compiled with -DFG_NO_YIELDS, prints times
- * instead. */
+ * FASTGEN_TEST_CASES is the items of each stress run; lockfree_runs.json has the long ones. `lockfree_ring bench`,
+ * compiled with -DFG_NO_YIELDS, prints times instead. */
 #define _DEFAULT_SOURCE
 #include "lockfree_checks.h"
 
@@ -180,7 +180,7 @@ int main(int count, char **arguments) {
         return 0;
     }
     check_literals();
-    size_t const items = cases(200000), capacities[] = {1, 2, 8, 1024};
+    size_t const items = cases(80000), capacities[] = {1, 2, 8, 1024};
     size_t operations = 0, closings = 0;
     for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++)
         for (int noisy = 0; noisy < 2; noisy++) {
