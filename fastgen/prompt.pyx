@@ -2,8 +2,8 @@
 """Prompts as bytes: what the application wrote is trusted, what it was given is not, and both are UTF-8.
 
 A `PromptBuilder` holds the bytes of one prompt and, beside them, which stretches are trusted. Only in these may the
-tokenizer see control tokens. Short prompts live inside the object; longer ones in blocks whose sizes are powers of two
-and which all builders share through a pool, so that building prompts takes no memory once the pool is warm.
+tokenizer see control tokens. Short prompts live inside the object; longer ones in blocks which all builders share
+through a pool of fastgen.memory, so that building prompts takes no memory once the pool is warm.
 
 Nothing is half done: text is written behind the end and counted only when all of it is sound. While a memoryview of a
 prompt exists, the prompt can't be changed, so no view ever sees memory move.
@@ -19,17 +19,19 @@ from cpython.unicode cimport (
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
-from fastgen.blocks cimport block_size, give, take
 from fastgen.kernels.utf8 cimport fg_utf8_sequence, validate_utf8
-from fastgen.unicode cimport char_at, put_chars, put_replaced, size_of_chars
+from fastgen.memory cimport Pool, room_of
+from fastgen.unicode cimport char_at, put_chars, put_replaced
 
 from fastgen.errors import PromptError
+from fastgen.memory import TextPool
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
     bint Py_UNICODE_ISSPACE(Py_UCS4 char)
 
 cdef size_t MAX_BYTES = <size_t>1 << 31
+cdef Pool pool = TextPool(name="prompts")       # of all builders
 
 
 @cython.final
@@ -69,9 +71,9 @@ cdef class PromptBuilder:
 
     cdef void release(self) noexcept:
         if self.data != self.inline_bytes:
-            give(self.data, self.capacity)
+            pool.restore(self.data)
         if self.stretches != self.inline_stretches:
-            give(self.stretches, self.room * sizeof(Stretch))
+            pool.restore(self.stretches)
         self.data, self.capacity = self.inline_bytes, INLINE_BYTES
         self.stretches, self.room = self.inline_stretches, INLINE_STRETCHES
 
@@ -108,16 +110,16 @@ cdef class PromptBuilder:
         if more > MAX_BYTES or needed > MAX_BYTES:
             raise PromptError("the prompt is too long", hint="shorten it", bytes=needed, limit=MAX_BYTES)
         if needed > self.capacity:
-            data = <uint8_t *>take(needed)
+            data = <uint8_t *>pool.draw(max(needed, self.capacity + self.capacity // 2))
             memcpy(data, self.data, self.length)
             if self.data != self.inline_bytes:
-                give(self.data, self.capacity)
-            self.data, self.capacity = data, block_size(needed)
+                pool.restore(self.data)
+            self.data, self.capacity = data, room_of(data)
         if self.count == self.room:
-            stretches = <Stretch *>take(2 * self.room * sizeof(Stretch))
+            stretches = <Stretch *>pool.draw(2 * self.room * sizeof(Stretch))
             memcpy(stretches, self.stretches, self.count * sizeof(Stretch))
             if self.stretches != self.inline_stretches:
-                give(self.stretches, self.room * sizeof(Stretch))
+                pool.restore(self.stretches)
             self.stretches, self.room = stretches, 2 * self.room
         return 0
 

@@ -12,7 +12,7 @@ from fakes import FakeTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgen import blocks
+from fastgen import memory
 from fastgen.control import ControlTokenWarning
 from fastgen.errors import PromptError
 from fastgen.program import Program, Programs
@@ -256,15 +256,17 @@ class TestViews:
 
 class TestPool:
     def test_memory_comes_back(self) -> None:
-        before = blocks.kept_memory()
+        before = memory.stats()["prompts"]
         prompts = [PromptBuilder().text("x" * 3000) for _ in range(4)]
+        assert memory.stats()["prompts"].lent == before.lent + 4
         del prompts
-        kept = blocks.kept_memory()
-        assert kept >= before
+        kept = memory.stats()["prompts"]
+        assert kept.lent_bytes == before.lent_bytes
         prompt = PromptBuilder().text("x" * 3000)
-        assert blocks.kept_memory() == kept - 4096
+        after = memory.stats()["prompts"]
+        assert (after.hits, after.lent_bytes) == (kept.hits + 1, kept.lent_bytes + 3072)
         prompt.clear()
-        assert blocks.kept_memory() == kept
+        assert memory.stats()["prompts"].lent_bytes == before.lent_bytes
 
     @pytest.mark.parametrize("text", ["a" * 256, "é" * 128, "中" * 85, "🙂" * 64, b"a" * 256, b"\xc3\xa9" * 128])
     def test_256_bytes_stay_in_the_object(self, text: str | bytes) -> None:
@@ -280,7 +282,7 @@ class TestPool:
         prompts = [PromptBuilder().text("x" * (5 << 20)) for _ in range(12)]
         prompts += [PromptBuilder().text("x" * (17 << 20))]
         del prompts
-        assert blocks.kept_memory() <= 1 << 26
+        assert memory.stats()["prompts"].held_bytes <= 1 << 26
 
     def test_threads(self) -> None:
         faults: list[str] = []

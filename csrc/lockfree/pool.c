@@ -9,11 +9,6 @@ static fg_pool_handle *handle_at(fg_pool const *pool, size_t index) {
     return (fg_pool_handle *)(void *)(pool->handle_table + index * pool->handle_stride);
 }
 
-/** Where the search for an identity begins: threads are identified by addresses or small numbers. */
-static size_t place_of(fg_pool const *pool, uint64_t identity) {
-    return (size_t)((identity * 0x9E3779B97F4A7C15u >> 32) * pool->handles >> 32);
-}
-
 size_t fg_pool_bytes(uint32_t capacity, uint32_t handles, uint32_t cache) {
     return handles * handle_stride(cache) + capacity * sizeof(fg_atomic);
 }
@@ -67,22 +62,11 @@ static uint32_t take_fresh(fg_pool *pool, uint32_t *blocks, uint32_t most) {
 
 /* Handles. */
 
-fg_pool_handle *fg_pool_find(fg_pool const *pool, uint64_t identity) {
-    size_t const first = place_of(pool, identity);
+fg_pool_handle *fg_pool_join(fg_pool *pool) {
     for (size_t i = 0; i < pool->handles; i++) {
-        fg_pool_handle *const handle = handle_at(pool, (first + i) % pool->handles);
-        /* relaxed: only the calling thread itself ever stored its identity */
-        if (fg_load_relaxed(&handle->owner) == identity) return handle;
-    }
-    return NULL;
-}
-
-fg_pool_handle *fg_pool_join(fg_pool *pool, uint64_t identity) {
-    size_t const first = place_of(pool, identity);
-    for (size_t i = 0; i < pool->handles; i++) {
-        fg_pool_handle *const handle = handle_at(pool, (first + i) % pool->handles);
+        fg_pool_handle *const handle = handle_at(pool, i);
         uint64_t nobody = 0;
-        if (fg_load_relaxed(&handle->owner) == 0 && fg_cas_acq_rel(&handle->owner, &nobody, identity)) {
+        if (fg_load_relaxed(&handle->owner) == 0 && fg_cas_acq_rel(&handle->owner, &nobody, 1)) {
             handle->recalled = fg_load_relaxed(&pool->recalls);
             return handle;
         }
@@ -102,18 +86,6 @@ void fg_pool_flush(fg_pool *pool, fg_pool_handle *handle) {
 void fg_pool_leave(fg_pool *pool, fg_pool_handle *handle) {
     fg_pool_flush(pool, handle);
     fg_store_release(&handle->owner, 0);
-}
-
-size_t fg_pool_abandon(fg_pool *pool, uint64_t survivor) {
-    size_t lost = 0;
-    for (size_t i = 0; i < pool->handles; i++) {
-        fg_pool_handle *const handle = handle_at(pool, i);
-        uint64_t const owner = fg_load_acquire(&handle->owner);
-        if (owner == 0 || owner == survivor || owner == FG_POOL_LOST) continue;
-        fg_store_release(&handle->owner, FG_POOL_LOST);
-        lost += handle->count;
-    }
-    return lost;
 }
 
 void fg_pool_recall(fg_pool *pool) { fg_add_relaxed(&pool->recalls, 1); }

@@ -18,15 +18,13 @@
 /** A cache, which one thread at a time owns; all but the counts is the owner's alone. A handle passes from one owner to
  * the next through `owner`: released when one leaves, acquired when another joins. */
 typedef struct fg_pool_handle {
-    fg_atomic owner;    /* the identity of the thread; 0: free; FG_POOL_LOST: never again */
+    fg_atomic owner;    /* 1: taken */
     fg_atomic acquired; /* blocks that this handle ever took and gave; they are written by the owner only, */
     fg_atomic released; /* and a block may be given by another handle than took it */
     uint64_t recalled;  /* the recall that was answered last */
     uint32_t count;     /* of `items`; in [0, cache] */
     uint32_t items[];
 } fg_pool_handle;
-
-#define FG_POOL_LOST UINT64_MAX
 
 typedef struct fg_pool {
     FG_ALIGNED(FG_DESTRUCTIVE_INTERFERENCE)
@@ -49,18 +47,11 @@ size_t fg_pool_bytes(uint32_t capacity, uint32_t handles, uint32_t cache);
 /** Make a pool in `memory`: fg_pool_bytes() of it, zeros, aligned to FG_DESTRUCTIVE_INTERFERENCE. */
 void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t handles, uint32_t cache, void *memory);
 
-/** The handle of the thread that calls itself `identity` (neither 0 nor FG_POOL_LOST); NULL if there is none. */
-fg_pool_handle *fg_pool_find(fg_pool const *pool, uint64_t identity);
-
 /** Claim a handle for the calling thread; NULL if all are taken: the thread then works without. */
-fg_pool_handle *fg_pool_join(fg_pool *pool, uint64_t identity);
+fg_pool_handle *fg_pool_join(fg_pool *pool);
 
 /** Give the cached blocks back to all and the handle up. */
 void fg_pool_leave(fg_pool *pool, fg_pool_handle *handle);
-
-/** Give up the handles of all threads but one, and what they cache: for a child of fork(), where only one thread is
- * left and the others may have been stopped anywhere. Returns how many blocks are lost, unless they were moving. */
-size_t fg_pool_abandon(fg_pool *pool, uint64_t survivor);
 
 /** Ask every thread to empty its cache at its next call. */
 void fg_pool_recall(fg_pool *pool);

@@ -1,1 +1,1 @@
-"""Rings, queues and what else threads share without locks."""
+"""Lock-free structures: what threads share without waiting for each other."""

@@ -33,9 +33,8 @@ static void check_whole(fg_pool *pool) {
 
 static void test_literals(void) {
     fg_pool *const pool = pool_of(5, 2, 4);
-    fg_pool_handle *const mine = fg_pool_join(pool, 7), *const other = fg_pool_join(pool, 8);
-    CHECK(mine && other && mine != other && fg_pool_join(pool, 9) == NULL);
-    CHECK(fg_pool_find(pool, 7) == mine && fg_pool_find(pool, 8) == other && fg_pool_find(pool, 9) == NULL);
+    fg_pool_handle *const mine = fg_pool_join(pool), *const other = fg_pool_join(pool);
+    CHECK(mine && other && mine != other && fg_pool_join(pool) == NULL);
     /* two fresh ones at a time, the last first */
     CHECK(fg_pool_acquire(pool, mine) == 1 && fg_pool_acquire(pool, mine) == 0);
     CHECK(fg_pool_acquire(pool, mine) == 3 && fg_pool_lent(pool) == 3);
@@ -51,7 +50,7 @@ static void test_literals(void) {
     CHECK(fg_pool_lent(pool) == 2);
     fg_pool_release(pool, other, 4), fg_pool_release(pool, other, 1);
     fg_pool_leave(pool, mine), fg_pool_leave(pool, other);
-    CHECK(fg_pool_find(pool, 7) == NULL && fg_pool_join(pool, 9) != NULL);
+    CHECK(fg_pool_join(pool) == mine);
     check_whole(pool);
     free_pool(pool);
 }
@@ -87,18 +86,6 @@ static void test_ends_of_counts(void) {
     free_pool(pool);
 }
 
-static void test_abandon(void) {
-    fg_pool *const pool = pool_of(8, 2, 4);
-    fg_pool_handle *const dead = fg_pool_join(pool, 1), *const mine = fg_pool_join(pool, 2);
-    uint32_t const block = fg_pool_acquire(pool, dead); /* and another is in its cache */
-    fg_pool_release(pool, dead, block);
-    CHECK(fg_pool_abandon(pool, 2) == 2 && fg_pool_abandon(pool, 2) == 0);
-    CHECK(fg_pool_find(pool, 1) == NULL && fg_pool_find(pool, 2) == mine && fg_pool_join(pool, 1) == NULL);
-    for (int i = 0; i < 6; i++) CHECK(fg_pool_acquire(pool, mine) != FG_POOL_NONE);
-    CHECK(fg_pool_acquire(pool, mine) == FG_POOL_NONE);
-    free_pool(pool);
-}
-
 /* Threads. */
 
 typedef struct stress {
@@ -123,7 +110,7 @@ static void give(stress *shared, fg_pool_handle *handle, uint32_t block) {
 static void take_and_give(worker *self) {
     stress *const shared = self->shared;
     uint64_t const identity = self->number + 1;
-    fg_pool_handle *handle = fg_pool_join(shared->pool, identity); /* NULL: without */
+    fg_pool_handle *handle = fg_pool_join(shared->pool); /* NULL: without */
     uint32_t held[64], count = 0;
     for (size_t i = 0; i < self->operations; i++) {
         stumble(&self->state);
@@ -151,8 +138,7 @@ static void take_and_give(worker *self) {
             fg_pool_recall(shared->pool);
         } else if (shared->churn && random_below(&self->state, 20) == 0) {
             if (handle) fg_pool_leave(shared->pool, handle);
-            handle = fg_pool_join(shared->pool, identity);
-            CHECK(handle == NULL || fg_pool_find(shared->pool, identity) == handle);
+            handle = fg_pool_join(shared->pool);
         }
     }
     while (count) shared->contents[held[--count]] = 0, give(shared, handle, held[count]);
@@ -179,7 +165,7 @@ static uint64_t stress_pool(uint32_t capacity, uint32_t handles, uint32_t cache,
 
 static void print_times(void) {
     fg_pool *const pool = pool_of(1024, 4, 64);
-    fg_pool_handle *const handle = fg_pool_join(pool, 1);
+    fg_pool_handle *const handle = fg_pool_join(pool);
     uint32_t held[256];
     PRINT_TIME("acquire and release", 10000000, fg_pool_release(pool, handle, fg_pool_acquire(pool, handle)));
     PRINT_TIME("256 acquired, then released", 40000, {
@@ -188,8 +174,6 @@ static void print_times(void) {
     });
     PRINT_TIME("acquire and release without a handle", 1000000,
                fg_pool_release_loose(pool, fg_pool_acquire_loose(pool)));
-    PRINT_TIME("find, acquire and release", 10000000,
-               fg_pool_release(pool, fg_pool_find(pool, 1), fg_pool_acquire(pool, handle)));
     free_pool(pool);
 }
 
@@ -198,7 +182,6 @@ int main(void) {
     test_literals();
     test_stale_head();
     test_ends_of_counts();
-    test_abandon();
     uint64_t done = 0;
     done += stress_pool(4096, 8, 64, 4, 2, operations, 0); /* production */
     done += stress_pool(4096, 2, 64, 8, 1, operations, 1); /* more threads than handles */
