@@ -7,10 +7,10 @@ cdef enum:
 
 cdef struct SizeClass:
     size_t size             # bytes of a block
-    fg_pool *pool           # of blocks that have memory; NULL until the class is used
+    fg_pool *pool           # of the idle blocks that have memory; NULL until the class is used
     fg_pool_handle *handle  # of whoever holds the GIL
     void **memory           # of each block, or NULL
-    uint32_t *vacant        # blocks whose memory went back to the heap
+    uint32_t *vacant        # the blocks without memory; a class has `vacant_count` of them
     uint32_t vacant_count
     size_t held             # blocks that have memory
     size_t lent
@@ -30,7 +30,7 @@ cdef class Pool:
     cdef void restore(self, void *data) noexcept
 
     cdef int open_class(self, SizeClass *size_class) except -1
-    cdef void *miss(self, SizeClass *size_class, uint32_t block) except NULL
+    cdef void *miss(self, SizeClass *size_class) except NULL
     cdef void *overflow(self, size_t size) except NULL
     cdef size_t drop(self, SizeClass *size_class, size_t count) noexcept
     cdef void sweep(self) noexcept

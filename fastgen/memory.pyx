@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_
 
 from fastgen.kernels.tokens cimport integer_of
 from fastgen.lockfree.pool cimport (
-    FG_POOL_NONE, pool_acquire, pool_flush, pool_free, pool_join, pool_leave, pool_make, pool_release,
+    FG_POOL_NONE, pool_acquire, pool_free, pool_join, pool_leave, pool_make, pool_release,
 )
 
 import weakref
@@ -160,12 +160,12 @@ cdef class Pool:
         if size_class.pool == NULL and not self.open_class(size_class):
             return self.overflow(size)
         block = pool_acquire(size_class.pool, size_class.handle)
-        data = size_class.memory[block] if block != FG_POOL_NONE else NULL
-        if data == NULL:
-            data = self.miss(size_class, block)
+        if block == FG_POOL_NONE:
+            data = self.miss(size_class)
             if header_of(data).size_class == NULL:
                 return data
         else:
+            data = size_class.memory[block]
             self.hits += 1
             if self.hits % SWEEP == 0:
                 self.sweep()
@@ -195,6 +195,7 @@ cdef class Pool:
         """Return 0 if not even one block fits under the limit."""
         cdef size_t capacity = min(self.limit // size_class.size, <size_t>MOST_BLOCKS)
         cdef fg_pool *pool
+        cdef uint32_t block
         if capacity == 0:
             return 0
         size_class.memory = <void **>PyMem_RawCalloc(capacity, sizeof(void *))
@@ -202,35 +203,33 @@ cdef class Pool:
         try:
             if size_class.memory == NULL or size_class.vacant == NULL:
                 raise MemoryError
-            pool = pool_make(<uint32_t>capacity, 1, CACHE)
+            pool = pool_make(<uint32_t>capacity, <uint32_t>capacity, 1, CACHE)
         except MemoryError:
             PyMem_RawFree(size_class.memory)
             PyMem_RawFree(size_class.vacant)
             size_class.memory, size_class.vacant = NULL, NULL
             raise
+        for block in range(<uint32_t>capacity):
+            size_class.vacant[block] = <uint32_t>capacity - 1 - block
+        size_class.vacant_count = <uint32_t>capacity
         size_class.handle = pool_join(pool)
         size_class.pool = pool
         return 1
 
-    cdef void *miss(self, SizeClass *size_class, uint32_t block) except NULL:
-        """Return new memory for a block; from the heap if there is no block or no room. `block` is FG_POOL_NONE or one
-        that was never taken."""
+    cdef void *miss(self, SizeClass *size_class) except NULL:
+        """Return new memory, of a block that has none; from the heap if there is no such block or no room."""
         global new_bytes
         cdef void *data = NULL
         cdef size_t size = size_class.size
-        if block == FG_POOL_NONE and size_class.vacant_count:
-            size_class.vacant_count -= 1
-            block = size_class.vacant[size_class.vacant_count]
-        if block == FG_POOL_NONE:
-            return self.overflow(size)
+        cdef uint32_t block
         if self.held_bytes + size > self.limit:
             self.sweep()
-        if self.held_bytes + size <= self.limit and not pressed:
+        if size_class.vacant_count and self.held_bytes + size <= self.limit and not pressed:
             data = allocate(size)
         if data == NULL:
-            size_class.vacant[size_class.vacant_count] = block
-            size_class.vacant_count += 1
             return self.overflow(size)
+        size_class.vacant_count -= 1
+        block = size_class.vacant[size_class.vacant_count]
         header_of(data).size_class, header_of(data).block = size_class, block
         size_class.memory[block] = data
         size_class.held += 1
@@ -264,17 +263,14 @@ cdef class Pool:
         """Give the memory of up to so many idle blocks back to the heap and return how many bytes that are."""
         cdef size_t dropped = 0
         cdef uint32_t block
-        pool_flush(size_class.pool, size_class.handle)
         while count:
-            block = pool_acquire(size_class.pool, NULL)
+            block = pool_acquire(size_class.pool, size_class.handle)
             if block == FG_POOL_NONE:
                 break
-            size_class.vacant[size_class.vacant_count] = block
-            size_class.vacant_count += 1
-            if size_class.memory[block] == NULL:
-                break                       # never taken, so no idle block is left
             PyMem_RawFree(header_of(size_class.memory[block]).whole)
             size_class.memory[block] = NULL
+            size_class.vacant[size_class.vacant_count] = block
+            size_class.vacant_count += 1
             size_class.held -= 1
             dropped += size_class.size
             count -= 1

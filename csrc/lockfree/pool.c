@@ -13,8 +13,9 @@ size_t fg_pool_bytes(uint32_t capacity, uint32_t handles, uint32_t cache) {
     return handles * handle_stride(cache) + capacity * sizeof(fg_atomic);
 }
 
-void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t handles, uint32_t cache, void *memory) {
+void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t taken, uint32_t handles, uint32_t cache, void *memory) {
     memset(pool, 0, sizeof *pool);
+    fg_store_relaxed(&pool->fresh, taken), fg_store_relaxed(&pool->loose_acquired, taken);
     pool->capacity = capacity, pool->cache = cache, pool->handles = handles;
     pool->handle_stride = handle_stride(cache);
     pool->handle_table = memory;

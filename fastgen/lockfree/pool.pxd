@@ -8,13 +8,12 @@ cdef extern from "lockfree/pool.h" nogil:
     const uint32_t FG_POOL_NONE
 
 # A thread without a handle passes NULL. Nothing is checked; csrc/lockfree/pool.h says what holds.
-cdef fg_pool *pool_make(uint32_t capacity, uint32_t handles, uint32_t cache) except NULL
+cdef fg_pool *pool_make(uint32_t capacity, uint32_t taken, uint32_t handles, uint32_t cache) except NULL
 cdef void pool_free(fg_pool *pool) noexcept
 cdef fg_pool_handle *pool_join(fg_pool *pool) noexcept nogil
 cdef void pool_leave(fg_pool *pool, fg_pool_handle *handle) noexcept nogil
 cdef uint32_t pool_acquire(fg_pool *pool, fg_pool_handle *handle) noexcept nogil
 cdef void pool_release(fg_pool *pool, fg_pool_handle *handle, uint32_t block) noexcept nogil
-cdef void pool_flush(fg_pool *pool, fg_pool_handle *handle) noexcept nogil
 
 
 cdef class Blocks:

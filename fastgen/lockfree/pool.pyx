@@ -13,11 +13,10 @@ from fastgen.errors import InvalidParameterError
 
 cdef extern from "lockfree/pool.h" nogil:
     size_t fg_pool_bytes(uint32_t capacity, uint32_t handles, uint32_t cache)
-    void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t handles, uint32_t cache, void *memory)
+    void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t taken, uint32_t handles, uint32_t cache, void *memory)
     fg_pool_handle *fg_pool_join(fg_pool *pool)
     void fg_pool_leave(fg_pool *pool, fg_pool_handle *handle)
     void fg_pool_recall(fg_pool *pool)
-    void fg_pool_flush(fg_pool *pool, fg_pool_handle *handle)
     uint64_t fg_pool_lent(const fg_pool *pool)
     uint32_t fg_pool_acquire_loose(fg_pool *pool)
     void fg_pool_release_loose(fg_pool *pool, uint32_t block)
@@ -28,10 +27,10 @@ cdef size_t round_up(size_t size) noexcept:
     return (size + 127) & ~<size_t>127
 
 
-cdef fg_pool *pool_make(uint32_t capacity, uint32_t handles, uint32_t cache) except NULL:
+cdef fg_pool *pool_make(uint32_t capacity, uint32_t taken, uint32_t handles, uint32_t cache) except NULL:
     cdef size_t header = round_up(sizeof(fg_pool))
     cdef char *memory = <char *>take_lines(header + fg_pool_bytes(capacity, handles, cache))
-    fg_pool_init(<fg_pool *>memory, capacity, handles, cache, memory + header)
+    fg_pool_init(<fg_pool *>memory, capacity, taken, handles, cache, memory + header)
     return <fg_pool *>memory
 
 
@@ -59,11 +58,6 @@ cdef void pool_release(fg_pool *pool, fg_pool_handle *handle, uint32_t block) no
         fg_pool_release(pool, handle, block)
 
 
-cdef void pool_flush(fg_pool *pool, fg_pool_handle *handle) noexcept nogil:
-    if handle != NULL:
-        fg_pool_flush(pool, handle)
-
-
 @cython.final
 cdef class Blocks:
     def __cinit__(self, size_t capacity, size_t handles, size_t cache):
@@ -71,7 +65,7 @@ cdef class Blocks:
         self.taken = <unsigned char *>PyMem_RawCalloc(capacity, 1)
         if self.taken == NULL:
             raise MemoryError
-        self.c = pool_make(<uint32_t>capacity, <uint32_t>handles, <uint32_t>cache)
+        self.c = pool_make(<uint32_t>capacity, 0, <uint32_t>handles, <uint32_t>cache)
 
     def __dealloc__(self):
         pool_free(self.c)
@@ -152,11 +146,10 @@ cdef class BlockPool:
 
 cdef BlockHandle own_handle(BlockPool pool):
     """The thread's own: thread-local data go with the thread, or with the pool if that is sooner."""
-    try:
-        return pool.local.handle
-    except AttributeError:
-        pool.local.handle = handle = BlockHandle(pool)
-        return handle
+    handle = getattr(pool.local, "handle", None)
+    if handle is None:
+        handle = pool.local.handle = BlockHandle(pool)
+    return handle
 
 
 @cython.final
@@ -193,8 +186,13 @@ cdef class BlockHandle:
         cdef uint32_t block = pool_acquire(self.blocks.c, self.c)
         if block == FG_POOL_NONE:
             return None
+        try:
+            number = <object>block
+        except MemoryError:
+            pool_release(self.blocks.c, self.c, block)
+            raise
         self.blocks.taken[block] = 1
-        return block
+        return number
 
     def release(self, block):
         """Give a block back, whoever took it.

@@ -7,7 +7,7 @@
 
 static fg_pool *pool_of(uint32_t capacity, uint32_t handles, uint32_t cache) {
     fg_pool *const pool = lines_of(sizeof *pool);
-    fg_pool_init(pool, capacity, handles, cache, lines_of(fg_pool_bytes(capacity, handles, cache)));
+    fg_pool_init(pool, capacity, 0, handles, cache, lines_of(fg_pool_bytes(capacity, handles, cache)));
     return pool;
 }
 
@@ -69,6 +69,16 @@ static void test_stale_head(void) {
     CHECK((uint32_t)fg_load_acquire(&pool->head) == 1); /* the same block as the stale head names */
     CHECK(!fg_cas_acq_rel(&pool->head, &stale, ((stale >> 32) + 1) << 32 | link >> 32));
     fg_pool_release_loose(pool, 1);
+    check_whole(pool);
+    free_pool(pool);
+}
+
+static void test_taken_from_the_start(void) {
+    fg_pool *const pool = lines_of(sizeof *pool);
+    fg_pool_init(pool, 4, 3, 1, 2, lines_of(fg_pool_bytes(4, 1, 2)));
+    CHECK(fg_pool_lent(pool) == 3 && fg_pool_acquire_loose(pool) == 3);
+    CHECK(fg_pool_acquire_loose(pool) == FG_POOL_NONE && fg_pool_lent(pool) == 4);
+    for (uint32_t i = 0; i < 4; i++) fg_pool_release_loose(pool, i);
     check_whole(pool);
     free_pool(pool);
 }
@@ -181,6 +191,7 @@ int main(void) {
     size_t const operations = cases_of(200000);
     test_literals();
     test_stale_head();
+    test_taken_from_the_start();
     test_ends_of_counts();
     uint64_t done = 0;
     done += stress_pool(4096, 8, 64, 4, 2, operations, 0); /* production */
