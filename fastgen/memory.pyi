@@ -1,34 +1,13 @@
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, final
-from weakref import WeakSet
+from typing import Any, Literal, Self, final
 
+from fastgen.blocks import Pool
+from fastgen.blocks import PoolStats as PoolStats
+from fastgen.blocks import stats as stats
+from fastgen.blocks import trim as trim
 from fastgen.pressure import memory_limit as memory_limit
 from fastgen.pressure import pressure as pressure
 from fastgen.pressure import set_memory_limit as set_memory_limit
-
-HIGH_PRESSURE: Final[float]
-pools: WeakSet[Pool]
-
-class PoolStats(NamedTuple):
-    hits: int
-    misses: int
-    overflows: int
-    lent: int
-    lent_bytes: int
-    held_bytes: int
-    high_water_bytes: int
-    trimmed_bytes: int
-    limit: int
-    @property
-    def hit_rate(self) -> float: ...
-
-class Pool:
-    @property
-    def limit(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    def trim(self) -> int: ...
-    def stats(self) -> PoolStats: ...
 
 @final
 class TokenPool(Pool):
@@ -74,6 +53,3 @@ class Buffer:
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def release(self) -> bool: ...
     def tensor(self) -> Any: ...
-
-def stats() -> dict[str, PoolStats]: ...
-def trim() -> int: ...

@@ -19,8 +19,8 @@ from cpython.unicode cimport (
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
+from fastgen.blocks cimport Pool, header_of
 from fastgen.kernels.utf8 cimport fg_utf8_sequence, validate_utf8
-from fastgen.memory cimport Pool, room_of
 from fastgen.unicode cimport char_at, put_chars, put_replaced
 
 from fastgen.errors import PromptError
@@ -114,7 +114,7 @@ cdef class PromptBuilder:
             memcpy(data, self.data, self.length)
             if self.data != self.inline_bytes:
                 pool.restore(self.data)
-            self.data, self.capacity = data, room_of(data)
+            self.data, self.capacity = data, header_of(data).size
         if self.count == self.room:
             stretches = <Stretch *>pool.draw(2 * self.room * sizeof(Stretch))
             memcpy(stretches, self.stretches, self.count * sizeof(Stretch))

@@ -44,8 +44,8 @@ typedef struct fg_pool {
  * at least 2). Blocks idle in caches are at most handles * cache. Untouched links cost address space only. */
 size_t fg_pool_bytes(uint32_t capacity, uint32_t handles, uint32_t cache);
 
-/** Make a pool in `memory`: fg_pool_bytes() of it, zeros, aligned to FG_DESTRUCTIVE_INTERFERENCE. The blocks below `taken`
- * count as taken, by whoever will release them. */
+/** Make a pool in `memory`: fg_pool_bytes() of it, zeros, aligned to FG_DESTRUCTIVE_INTERFERENCE. The blocks below
+ * `taken` count as taken, by whoever will release them. */
 void fg_pool_init(fg_pool *pool, uint32_t capacity, uint32_t taken, uint32_t handles, uint32_t cache, void *memory);
 
 /** Claim a handle for the calling thread; NULL if all are taken: the thread then works without. */

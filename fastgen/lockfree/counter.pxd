@@ -10,7 +10,13 @@ cdef extern from "lockfree/counter.h" nogil:
     # Inline, so they may be called anywhere. `shard` comes from Sharded.join.
     void fg_count(fg_atomic *shard, size_t counter, uint64_t amount)
     void fg_count_shared(fg_atomic *shard, size_t counter, uint64_t amount)
+    size_t fg_histogram_buckets(unsigned int precision, unsigned int bits)
     size_t fg_histogram_bucket(unsigned int precision, uint64_t value)
+    uint64_t fg_histogram_high(unsigned int precision, size_t bucket)
+
+cdef double number_of(object value, str name) except? -1        # finite and not negative
+cdef uint64_t quantile_of(unsigned int precision, const uint64_t *counts, size_t buckets,
+                          double quantile) noexcept nogil
 
 
 cdef class Sharded:
@@ -22,6 +28,8 @@ cdef class Sharded:
     cdef size_t counters
 
     cdef int make(self, size_t counters, object shards) except -1
+    cdef uint64_t value_of(self, size_t counter) noexcept nogil
+    cdef bint read_all(self, uint64_t *sums) noexcept nogil     # whether all are of one instant
     cdef fg_atomic *join(self) noexcept nogil               # NULL: no shard is free; for one thread until `leave`
     cdef void leave(self, fg_atomic *shard) noexcept nogil
 
@@ -32,21 +40,6 @@ cdef class Counter(Sharded):
 
 cdef class Counters(Sharded):
     cdef uint64_t *sums
-
-
-cdef class Histogram(Sharded):
-    cdef uint64_t *sums
-    cdef size_t buckets
-    cdef readonly unsigned int precision
-    cdef readonly double unit
-    cdef uint64_t most
-
-    cdef bint read_sums(self) noexcept nogil
-    cdef uint64_t ticks_of(self, double value) noexcept nogil
-    cdef void add_ticks(self, uint64_t ticks) noexcept nogil
-    cdef uint64_t count_of_sums(self) noexcept nogil
-    # From C, without the GIL: ticks of `unit`, at most `most`.
-    cdef void record_ticks(self, fg_atomic *shard, uint64_t ticks) noexcept nogil
 
 
 cdef class Rate(Sharded):

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Counters, histograms and rates that many threads write and anybody reads, without a lock.
+"""Counters and rates that many threads write and anybody reads, without a lock.
 
 Python code adds to a shard that all threads share, by an atomic addition. A thread that counts from C without the GIL
 claims a shard of its own (`Sharded.join`), where adding is a load and a store.
@@ -8,7 +8,7 @@ claims a shard of its own (`Sharded.join`), where adding is a load and a store.
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.math cimport isfinite, llrint
+from libc.math cimport isfinite
 
 from fastgen.kernels.tokens cimport integer_of
 from fastgen.lockfree.lines cimport give_lines, take_lines
@@ -23,9 +23,6 @@ cdef extern from "lockfree/counter.h" nogil:
     fg_atomic *fg_counters_shared(const fg_counters *counters)
     uint64_t fg_counters_sum(const fg_counters *counters, size_t counter)
     int fg_counters_read(const fg_counters *counters, uint64_t *sums, size_t count, unsigned int attempts)
-    size_t fg_histogram_buckets(unsigned int precision, unsigned int bits)
-    uint64_t fg_histogram_low(unsigned int precision, size_t bucket)
-    uint64_t fg_histogram_high(unsigned int precision, size_t bucket)
     uint64_t fg_histogram_quantile(unsigned int precision, const uint64_t *counts, size_t buckets, double quantile)
     void fg_rate_init(fg_rate *rate, double time_constant, uint64_t total, uint64_t time_ns)
     double fg_rate_fold(fg_rate *rate, uint64_t total, uint64_t time_ns)
@@ -61,6 +58,11 @@ cdef double number_of(object value, str name) except? -1:
     return number
 
 
+cdef uint64_t quantile_of(unsigned int precision, const uint64_t *counts, size_t buckets,
+                          double quantile) noexcept nogil:
+    return fg_histogram_quantile(precision, counts, buckets, quantile)
+
+
 cdef class Sharded:
     def __init__(self):
         if self.cells == NULL:
@@ -79,6 +81,12 @@ cdef class Sharded:
         self.everybodys = fg_counters_shared(&self.c)
         self.counters = counters
         return 0
+
+    cdef uint64_t value_of(self, size_t counter) noexcept nogil:
+        return fg_counters_sum(&self.c, counter)
+
+    cdef bint read_all(self, uint64_t *sums) noexcept nogil:
+        return fg_counters_read(&self.c, sums, self.counters, ATTEMPTS)
 
     cdef fg_atomic *join(self) noexcept nogil:
         return fg_counters_join(&self.c)
@@ -126,7 +134,7 @@ cdef class Counter(Sharded):
     @property
     def value(self):
         """What has been added."""
-        return fg_counters_sum(&self.c, 0)
+        return self.value_of(0)
 
 
 @cython.final
@@ -173,7 +181,7 @@ cdef class Counters(Sharded):
 
     def value(self, counter):
         """Return what has been added to one counter."""
-        return fg_counters_sum(&self.c, integer_of(counter, "counter", 0, self.counters - 1))
+        return self.value_of(integer_of(counter, "counter", 0, self.counters - 1))
 
     def read(self):
         """Return all counters, and whether they all had these values at one instant.
@@ -184,178 +192,8 @@ cdef class Counters(Sharded):
         consistent : bool
             False: other threads counted without pause, and each value is of an instant of its own.
         """
-        consistent = bool(fg_counters_read(&self.c, self.sums, self.counters, ATTEMPTS))
+        consistent = bool(self.read_all(self.sums))
         return tuple([self.sums[i] for i in range(self.counters)]), consistent
-
-
-@cython.final
-cdef class Histogram(Sharded):
-    """How often which values came, each known within a share of 2^-precision.
-
-    Parameters
-    ----------
-    unit : float, default 1e-9
-        Values are rounded to whole multiples of it: seconds to nanoseconds, for instance.
-    bits : int, default 44
-        The largest value is (2^bits - 1) * unit, and what is larger counts as that; in [1, 62]. The default reaches
-        4.9 hours.
-    precision : int, default 5
-        In [0, 10].
-    shards : int, default 1
-        Copies, in [1, 4096]: one more than threads that record from C. Each takes about 8 * (bits - precision + 1) *
-        2^precision bytes, 10 KiB by default.
-
-    Raises
-    ------
-    InvalidParameterError
-        A number is out of its range.
-
-    Notes
-    -----
-    Buckets are those of HdrHistogram (G. Tene): 2^precision of equal width in each power of two. `count` is the sum of
-    the buckets, so the two never disagree. Quantiles are the upper ends of buckets: too high by at most a share of
-    2^-precision, and never too low. Reading takes no memory but for the result.
-    """
-
-    def __cinit__(self, *, unit=1e-9, bits=44, precision=5, shards=1):
-        cdef unsigned int width = <unsigned int>integer_of(bits, "bits", 1, 62)
-        self.precision = <unsigned int>integer_of(precision, "precision", 0, 10)
-        self.unit = number_of(unit, "unit")
-        if self.unit < 1e-300:
-            raise InvalidParameterError("the unit must be positive", unit=self.unit)
-        self.most = (<uint64_t>1 << width) - 1
-        self.buckets = fg_histogram_buckets(self.precision, width)
-        self.make(self.buckets + 1, shards)         # the last one is the sum of the values
-        self.sums = <uint64_t *>PyMem_RawMalloc(self.counters * sizeof(uint64_t))
-        if self.sums == NULL:
-            raise MemoryError
-
-    def __init__(self, *, unit=1e-9, bits=44, precision=5, shards=1):
-        pass
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.sums)
-
-    cdef bint read_sums(self) noexcept nogil:
-        return fg_counters_read(&self.c, self.sums, self.counters, ATTEMPTS)
-
-    cdef uint64_t count_of_sums(self) noexcept nogil:
-        cdef uint64_t count = 0
-        cdef size_t i
-        for i in range(self.buckets):
-            count += self.sums[i]
-        return count
-
-    cdef void record_ticks(self, fg_atomic *shard, uint64_t ticks) noexcept nogil:
-        if ticks > self.most:
-            ticks = self.most
-        fg_count(shard, fg_histogram_bucket(self.precision, ticks), 1)
-        fg_count(shard, self.buckets, ticks)
-
-    cdef uint64_t ticks_of(self, double value) noexcept nogil:
-        cdef double ticks = value / self.unit
-        return <uint64_t>llrint(ticks) if ticks < <double>self.most else self.most
-
-    cdef void add_ticks(self, uint64_t ticks) noexcept nogil:
-        fg_count_shared(self.everybodys, fg_histogram_bucket(self.precision, ticks), 1)
-        fg_count_shared(self.everybodys, self.buckets, ticks)
-
-    def record(self, value):
-        """Count a value.
-
-        Raises
-        ------
-        InvalidParameterError
-            It is no number, negative, infinite or NaN; nothing is counted.
-        """
-        self.add_ticks(self.ticks_of(number_of(value, "value")))
-
-    def record_many(self, const double[::1] values not None):
-        """Count each value of a one-dimensional float64 array, without the GIL.
-
-        Raises
-        ------
-        InvalidParameterError
-            One is negative, infinite or NaN; nothing is counted.
-        """
-        cdef Py_ssize_t i, count = values.shape[0], bad = -1
-        with nogil:
-            for i in range(count):
-                if not isfinite(values[i]) or values[i] < 0:
-                    bad = i
-                    break
-        if bad >= 0:
-            raise InvalidParameterError("a value must be finite and not negative", index=bad)
-        with nogil:
-            for i in range(count):
-                if isfinite(values[i]) and values[i] >= 0:      # another thread may write to the array
-                    self.add_ticks(self.ticks_of(values[i]))
-
-    def merge(self, Histogram other not None):
-        """Add what another histogram holds now.
-
-        Raises
-        ------
-        InvalidParameterError
-            Its unit, bits or precision differ.
-        """
-        cdef size_t i
-        if self.unit != other.unit or self.precision != other.precision or self.most != other.most:
-            raise InvalidParameterError("histograms must have the same unit, bits and precision to be merged")
-        other.read_sums()
-        for i in range(self.counters):
-            if other.sums[i]:
-                fg_count_shared(self.everybodys, i, other.sums[i])
-
-    def quantile(self, quantile):
-        """Return the value that so large a share of the values does not exceed; 0.0 if there are none.
-
-        Parameters
-        ----------
-        quantile : float
-            In [0, 1]: 0.5 is the median.
-
-        Raises
-        ------
-        InvalidParameterError
-            It is out of its range.
-        """
-        cdef double share = number_of(quantile, "quantile")
-        if share > 1:
-            raise InvalidParameterError("a quantile is at most 1", quantile=share)
-        self.read_sums()
-        return fg_histogram_quantile(self.precision, self.sums, self.buckets, share) * self.unit
-
-    def read(self):
-        """Return the buckets that are not empty, as pairs of an upper end and a count, and whether all counts are of
-        one instant.
-
-        Returns
-        -------
-        buckets : list of (float, int)
-        consistent : bool
-        """
-        consistent = bool(self.read_sums())
-        return [(fg_histogram_high(self.precision, i) * self.unit, self.sums[i])
-                for i in range(self.buckets) if self.sums[i]], consistent
-
-    @property
-    def count(self):
-        """How many values there were."""
-        self.read_sums()
-        return self.count_of_sums()
-
-    @property
-    def sum(self):
-        """Their sum, as rounded; it wraps at 2^64 units."""
-        return fg_counters_sum(&self.c, self.buckets) * self.unit
-
-    @property
-    def mean(self):
-        """Their mean; 0.0 if there are none."""
-        self.read_sums()
-        cdef uint64_t count = self.count_of_sums()
-        return self.sums[self.buckets] * self.unit / count if count else 0.0
 
 
 @cython.final
@@ -410,7 +248,7 @@ cdef class Rate(Sharded):
         InvalidParameterError
             The time is no finite number, or negative.
         """
-        return fg_rate_fold(&self.rate, fg_counters_sum(&self.c, 0), nanoseconds_of(now))
+        return fg_rate_fold(&self.rate, self.value_of(0), nanoseconds_of(now))
 
     @property
     def last(self):
@@ -420,7 +258,7 @@ cdef class Rate(Sharded):
     @property
     def total(self):
         """How many events there were."""
-        return fg_counters_sum(&self.c, 0)
+        return self.value_of(0)
 
 
 cdef uint64_t nanoseconds_of(object now) except? 0:

@@ -2,6 +2,7 @@
 """BlockPool: numbers of blocks, taken and given by many threads without a lock."""
 
 cimport cython
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgen.kernels.tokens cimport integer_of
@@ -202,7 +203,12 @@ cdef class BlockHandle:
         InvalidParameterError
             It is no block of this pool, or not taken.
         """
-        cdef size_t number = integer_of(block, "block", 0, self.blocks.capacity - 1)
+        cdef int overflow = 0
+        cdef long long number = -1
+        if type(block) is int:
+            number = PyLong_AsLongLongAndOverflow(block, &overflow)     # -1 if it overflows
+        if not 0 <= number < <long long>self.blocks.capacity:
+            number = integer_of(block, "block", 0, self.blocks.capacity - 1)
         if not self.blocks.taken[number]:
             raise InvalidParameterError("the block is not taken: it was given back already", block=number)
         self.blocks.taken[number] = 0

@@ -105,7 +105,7 @@ cdef class Snapshot:
             raise MemoryError
         try:
             self.kept.setdefault(address_of(value), []).append(value)
-            before, self.latest = self.latest, value            # `before` dies after all is done
+            self.latest = value
             count = fg_snapshot_publish(self.c, address_of(value), freed)
             number = fg_snapshot_number(self.c)
             self.let_go(freed, count)

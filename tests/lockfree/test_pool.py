@@ -1,4 +1,4 @@
-"""BlockPool: every block once, from any thread, and back when a thread ends. The C code has its stress in tests/native."""
+"""BlockPool: every block once, from any thread, and back when a thread ends."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The C code without Python: each harness of this folder under sanitizers here, and for arm64 under qemu.
 
 A harness ``<family>.c`` or ``fuzz_<family>.c`` is compiled together with ``csrc/kernels/<family>*``, one that is called
-``lockfree_<structure>.c`` with ``csrc/lockfree/<structure>*``, or with what `NEEDS` says; it prints what failed and exits
-with 0 if nothing did.
+``lockfree_<structure>.c`` with ``csrc/lockfree/<structure>*``, or with what `NEEDS` says; it prints what failed and
+exits with 0 if nothing did.
 """
 
 from __future__ import annotations
