@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fastgen.errors import InvalidParameterError
+
 __all__ = ["memory_limit", "pressure", "set_memory_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -15,14 +17,16 @@ _limit: int | None = None
 def set_memory_limit(limit: int | None) -> None:
     """Say how many bytes the process may have in memory; None: no limit but those of the system.
 
+    Pools look at it each time they have taken 16 MiB of new memory.
+
     Raises
     ------
-    ValueError
-        The limit is not positive.
+    InvalidParameterError
+        The limit is no positive integer.
     """
     global _limit
-    if limit is not None and limit <= 0:
-        raise ValueError("a memory limit must be positive")
+    if limit is not None and (type(limit) is not int or limit <= 0):
+        raise InvalidParameterError("a memory limit must be a positive number of bytes", limit=limit)
     _limit = limit
 
 
