@@ -40,6 +40,7 @@ static uint64_t begin(fg_fair_queue *queue, fg_flow *flow, uint64_t key, uint32_
     queue->serving++;
     uint64_t const tag = smaller(flow->tag + cost * flow->rate, queue->now + FG_VIRTUAL_LEAD);
     uint64_t const lent = less(tag, flow->tag);
+    queue->span = larger(queue->span, lent);
     flow->tag += lent;
     return lent;
 }

@@ -46,7 +46,7 @@ typedef struct fg_fair_queue {
     fg_heap heap;     /* of the flows that wait for service */
     uint64_t now;     /* the virtual time: the largest key served */
     uint64_t latest;  /* the largest tag of a flow that was charged: where the next busy period starts */
-    uint64_t span;    /* the most virtual time that one charge of this busy period took */
+    uint64_t span;    /* the most virtual time of one service of this busy period, expected or charged */
     uint32_t serving; /* services that were begun and not charged yet */
 } fg_fair_queue;
 
