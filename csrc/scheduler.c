@@ -68,14 +68,14 @@ static void renew_streams(fg_scheduler *scheduler, uint32_t tenant) {
         fg_entry *const entry = &scheduler->entries[i];
         if (entry->state != FG_ENTRY_FREE && entry->tenant == tenant) entry->flow.tag = less(entry->flow.tag, base);
     }
-    fg_heap_rebuild(&queue->heap, places_of_streams(scheduler)); /* keys that reached 0 are equal now */
+    fg_heap_rebuild(&queue->heap, places_of_streams(scheduler), 0); /* keys that reached 0 are equal now */
 }
 
 static void renew_tenants(fg_scheduler *scheduler) {
     uint64_t const base = drop_base(&scheduler->root);
     for (uint32_t i = 0; i < scheduler->tenants_used; i++)
         scheduler->tenants[i].flow.tag = less(scheduler->tenants[i].flow.tag, base);
-    fg_heap_rebuild(&scheduler->root.heap, places_of_tenants(scheduler));
+    fg_heap_rebuild(&scheduler->root.heap, places_of_tenants(scheduler), 0);
 }
 
 FG_INLINE void keep_small(fg_scheduler *scheduler, uint32_t tenant) {
@@ -121,8 +121,7 @@ static void wait_for_service(fg_scheduler *scheduler, uint32_t item, int again) 
     fg_tenant *const tenant = &scheduler->tenants[entry->tenant];
     entry->state = FG_ENTRY_WAITING;
     enter(&tenant->streams, places_of_streams(scheduler), item, &entry->flow, again);
-    if (!tenant->flow.place)
-        enter(&scheduler->root, places_of_tenants(scheduler), entry->tenant, &tenant->flow, again);
+    if (!tenant->flow.place) enter(&scheduler->root, places_of_tenants(scheduler), entry->tenant, &tenant->flow, again);
     keep_small(scheduler, entry->tenant);
 }
 
@@ -143,8 +142,7 @@ uint32_t fg_scheduler_add(fg_scheduler *scheduler, uint32_t tenant, uint64_t rat
                         .queued = 1};
     fg_counts *const both[2] = {&scheduler->counts, &scheduler->tenants[tenant].counts};
     for (int i = 0; i < 2; i++) both[i]->queue++, both[i]->streams++, both[i]->tokens += tokens;
-    if (deadline != FG_NO_DEADLINE)
-        fg_heap_push(&scheduler->deadlines, places_of_deadlines(scheduler), item, deadline);
+    if (deadline != FG_NO_DEADLINE) fg_heap_push(&scheduler->deadlines, places_of_deadlines(scheduler), item, deadline);
     wait_for_service(scheduler, item, 0);
     return item;
 }
@@ -168,8 +166,7 @@ void fg_scheduler_rest(fg_scheduler *scheduler, uint32_t item) {
     fg_tenant *const tenant = &scheduler->tenants[entry->tenant];
     entry->state = FG_ENTRY_RESTING;
     fg_heap_remove(&tenant->streams.heap, places_of_streams(scheduler), item);
-    if (!tenant->streams.heap.count)
-        fg_heap_remove(&scheduler->root.heap, places_of_tenants(scheduler), entry->tenant);
+    if (!tenant->streams.heap.count) fg_heap_remove(&scheduler->root.heap, places_of_tenants(scheduler), entry->tenant);
 }
 
 uint32_t fg_scheduler_peek(fg_scheduler const *scheduler) {

@@ -3,8 +3,8 @@
  * Two levels of one fair queue. A flow's tag is the virtual time at which its next service starts: what it was served,
  * divided by its weight. The flow with the least key is next, and the key becomes the queue's virtual time.
  *
- * - Tenants: the key is the tag. Start-time fair queuing (P. Goyal, H. Vin, H. Cheng, "Start-time fair queuing", SIGCOMM
- *   1996), which needs no cost in advance and serves whoever asks for little at once.
+ * - Tenants: the key is the tag. Start-time fair queuing (P. Goyal, H. Vin, H. Cheng, "Start-time fair queuing",
+ * SIGCOMM 1996), which needs no cost in advance and serves whoever asks for little at once.
  * - Streams of a tenant: the key is the tag and the expected cost over the weight. Self-clocked fair queuing
  *   (S. J. Golestani, "A self-clocked fair queueing scheme for broadband applications", INFOCOM 1994), in which weights
  *   order even streams that are served once, and whose clock moves with every service, so that nobody can be passed

@@ -27,9 +27,11 @@ typedef struct fg_places {
     size_t stride;
 } fg_places;
 
-FG_INLINE int fg_heap_before(fg_heap_node left, fg_heap_node right) {
-    return left.key != right.key ? left.key < right.key : left.order < right.order;
+FG_INLINE int fg_heap_precedes(fg_heap_node left, fg_heap_node right, int by_ticket) {
+    return by_ticket || left.key == right.key ? left.order < right.order : left.key < right.key;
 }
+
+FG_INLINE int fg_heap_before(fg_heap_node left, fg_heap_node right) { return fg_heap_precedes(left, right, 0); }
 
 FG_INLINE uint32_t fg_heap_item(fg_heap const *heap, uint32_t at) { return (uint32_t)heap->nodes[at].order; }
 
@@ -49,8 +51,8 @@ static inline void fg_heap_rise(fg_heap *heap, fg_places places, uint32_t at, fg
     fg_heap_put(heap, places, at, node);
 }
 
-/** Put a node into the hole at `at`, or below it. */
-static inline void fg_heap_sink(fg_heap *heap, fg_places places, uint32_t at, fg_heap_node node) {
+/** Put a node into the hole at `at`, or below it, in the heap's order or in that of the tickets alone. */
+FG_INLINE void fg_heap_sink_in(fg_heap *heap, fg_places places, uint32_t at, fg_heap_node node, int by_ticket) {
     for (;;) {
         uint64_t const first = (uint64_t)at * FG_HEAP_CHILDREN + 1;
         if (first >= heap->count) break;
@@ -58,32 +60,38 @@ static inline void fg_heap_sink(fg_heap *heap, fg_places places, uint32_t at, fg
         uint32_t const end = (uint32_t)first + (left < FG_HEAP_CHILDREN ? left : FG_HEAP_CHILDREN);
         uint32_t least = (uint32_t)first;
         for (uint32_t child = least + 1; child < end; child++)
-            if (fg_heap_before(heap->nodes[child], heap->nodes[least])) least = child;
-        if (!fg_heap_before(heap->nodes[least], node)) break;
+            if (fg_heap_precedes(heap->nodes[child], heap->nodes[least], by_ticket)) least = child;
+        if (!fg_heap_precedes(heap->nodes[least], node, by_ticket)) break;
         fg_heap_put(heap, places, at, heap->nodes[least]);
         at = least;
     }
     fg_heap_put(heap, places, at, node);
 }
 
-/** Give out the tickets anew from 0 on, once in 2^32 entries: heapsort from the end, then turned around. */
+static inline void fg_heap_sink(fg_heap *heap, fg_places places, uint32_t at, fg_heap_node node) {
+    fg_heap_sink_in(heap, places, at, node, 0);
+}
+
+/** Make it a heap after nodes were changed in place. Linear. */
+static inline void fg_heap_rebuild(fg_heap *heap, fg_places places, int by_ticket) {
+    for (uint32_t at = (heap->count + 2) / FG_HEAP_CHILDREN; at-- > 0;)
+        fg_heap_sink_in(heap, places, at, heap->nodes[at], by_ticket);
+}
+
+/** Give out the tickets anew from 0 on in the order in which they were drawn, once in 2^32 times: heapsort by them. */
 static inline void fg_heap_renumber(fg_heap *heap, fg_places places) {
     uint32_t const count = heap->count;
-    while (heap->count > 1) {
+    fg_heap_rebuild(heap, places, 1);
+    while (heap->count) { /* the earliest goes behind the rest: they end up latest first */
         fg_heap_node const first = heap->nodes[0], last = heap->nodes[--heap->count];
-        fg_heap_sink(heap, places, 0, last);
+        fg_heap_sink_in(heap, places, 0, last, 1);
         heap->nodes[heap->count] = first;
     }
-    heap->count = count;
-    for (uint32_t low = 0, high = count; low + 1 < high; low++) {
-        fg_heap_node const node = heap->nodes[low];
-        heap->nodes[low] = heap->nodes[--high], heap->nodes[high] = node;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        fg_heap_node const node = heap->nodes[i];
-        fg_heap_put(heap, places, i, (fg_heap_node){node.key, (uint64_t)i << 32 | (uint32_t)node.order});
-    }
-    heap->ticket = count;
+    heap->count = heap->ticket = count;
+    for (uint32_t i = 0; i < count; i++)
+        heap->nodes[i].order = (uint64_t)(count - 1 - i) << 32 | (uint32_t)heap->nodes[i].order;
+    fg_heap_rebuild(heap, places, 0);
+    for (uint32_t i = 0; i < count; i++) fg_heap_put(heap, places, i, heap->nodes[i]); /* rebuilding skips leaves */
 }
 
 FG_INLINE uint64_t fg_heap_draw(fg_heap *heap, fg_places places) {
@@ -118,12 +126,6 @@ FG_INLINE void fg_heap_remove(fg_heap *heap, fg_places places, uint32_t item) {
     places.first[item * places.stride] = 0;
     fg_heap_node const last = heap->nodes[--heap->count];
     if (at != heap->count) fg_heap_replace(heap, places, at, last);
-}
-
-/** Make it a heap again after keys were changed in place. Linear. */
-static inline void fg_heap_rebuild(fg_heap *heap, fg_places places) {
-    for (uint32_t at = (heap->count + 2) / FG_HEAP_CHILDREN; at-- > 0;)
-        fg_heap_sink(heap, places, at, heap->nodes[at]);
 }
 
 #endif

@@ -21,8 +21,7 @@ NEEDS = {
     "sampler": ("kernels/logits", "history", "sampler"),
     "stop": ("automaton",),
     "detokenizer": ("detokenizer",),
-    "lockfree_ring": (),  # these include what they test, with noise between the atomic operations
-    "lockfree_queue": (),
+    "scheduler": ("scheduler",),
 }
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
 FLAGS += ["-DFG_FUZZ_STANDALONE", "-pthread"]  # a fuzz target feeds itself
