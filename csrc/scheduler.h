@@ -3,15 +3,16 @@
  * Two levels of one fair queue. A flow's tag is the virtual time at which its next service starts: what it was served,
  * divided by its weight. The flow with the least key is next, and the key becomes the queue's virtual time.
  *
- * - Tenants: the key is the tag. Start-time fair queuing (P. Goyal, H. Vin, H. Cheng, "Start-time fair queuing",
- * SIGCOMM 1996), which needs no cost in advance and serves whoever asks for little at once.
- * - Streams of a tenant: the key is the tag and the expected cost over the weight. Self-clocked fair queuing
- *   (S. J. Golestani, "A self-clocked fair queueing scheme for broadband applications", INFOCOM 1994), in which weights
- *   order even streams that are served once, and whose clock moves with every service, so that nobody can be passed
- *   for ever by newcomers.
+ * The key of a tenant is its tag: start-time fair queuing (P. Goyal, H. Vin, H. Cheng, "Start-time fair queuing",
+ * SIGCOMM 1996), which needs no cost in advance and serves at once whoever asks for little. To the key of a stream its
+ * expected cost over its weight is added: self-clocked fair queuing (S. J. Golestani, "A self-clocked fair queueing
+ * scheme for broadband applications", INFOCOM 1994), in which weights order even streams that are served once, and
+ * whose clock moves with every service, so that nobody is passed for ever by newcomers.
  *
- * Both hold for a server of any changing speed. While two flows want service all the time, what they got over their
- * weights differs by at most the sum of one service over the weight of each; so does what the caller corrects later.
+ * Both hold for a server of any changing speed: while two flows want service all the time, what they got over their
+ * weights differs by at most the sum of one service over the weight of each, expected or real, whichever is larger.
+ * With n services at a time it is n + 1 of each tenant (W. Jin, J. Chase, J. Kaur, "Interposed proportional sharing for
+ * a storage service utility", SIGMETRICS 2004).
  *
  * Virtual time has 64 bits: 2^24 for a unit of cost at weight 1. It is set back before it can overflow. Nothing is
  * allocated here, nothing locks, no clock is read: one thread at a time, and equal calls have equal answers. */

@@ -27,7 +27,7 @@ cdef tuple LIMITS = ("max_queue", "max_streams", "max_prompt_tokens")
 cdef tuple STATES = (None, "resting", "waiting", "serving")
 
 Usage = namedtuple("Usage", ("queued", "prompt_tokens", "streams", "served"))
-Usage.__doc__ = """What waits and runs: `queued` streams that were never served and their `prompt_tokens`, all `streams`,
+Usage.__doc__ = """What waits and runs: streams `queued`, which were never served, their `prompt_tokens`, all `streams`,
 and the cost that was `served` so far."""
 
 
@@ -112,9 +112,10 @@ cdef class Scheduler:
     Notes
     -----
     *Fairness.* While two tenants want service all the time, what they were charged, divided by their weights, differs
-    over any stretch of time by at most one service of each over its weight; the same holds for two streams of a tenant.
-    So n tenants that all want service get their share of any total to within a service of their own and their share of
-    one service of every other, and within that bound everyone's turn comes, whatever the others do.
+    over any stretch of time by at most one service of each over its weight; the same holds for two streams of a tenant
+    (of a service the cost that was expected or the real one, the larger). In batches of n it is n + 1 services of each
+    tenant. So those that all want service get their share of any total to within a service of their own and their share
+    of one service of every other, and within that bound everyone's turn comes, whatever the others do.
 
     *Priority* multiplies the weight of a stream among the streams of its tenant by 4. It orders a tenant's own work and
     takes nothing from other tenants; it starves nothing, since the smallest weight keeps its share.

@@ -10,8 +10,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from oracle_scheduler import Oracle, rate_of
 
 from fastgen.scheduler import Scheduler
@@ -295,6 +294,32 @@ def test_tenants_that_want_service_get_it_by_weight_whatever_others_do(seed: int
         if not stays:
             scheduler.remove(picked)
             del owner[picked]
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, st.integers(2, 8))
+def test_batches_widen_the_bound_by_what_is_served_at_once(seed: int, batch: int) -> None:
+    """Jin, Chase and Kaur's bound for n services at a time: n + 1 services of each tenant."""
+    rng = random.Random(seed)
+    scheduler, window = Scheduler(), Window()
+    weights = {name: rng.choice([1, 2, 4, 8]) for name in range(rng.randint(2, 5))}
+    largest = {name: rng.randint(1, 100) for name in weights}
+    owner: dict[int, int] = {}
+    for name, weight in weights.items():
+        scheduler.set_tenant(str(name), weight=weight)
+        for _ in range(batch):
+            owner[scheduler.add(tenant=str(name), cost=rng.randint(1, largest[name]))] = name
+    got = dict.fromkeys(weights, Fraction(0))
+    bounds = {name: (batch + 1) * Fraction(largest[name], weight) for name, weight in weights.items()}
+    for _ in range(60):
+        picked = scheduler.pick_many(batch)
+        assert len(picked) == batch
+        for handle in picked:
+            cost = rng.randint(1, largest[owner[handle]])
+            got[owner[handle]] += Fraction(cost, weights[owner[handle]])
+            scheduler.charge(handle, cost, again=True)
+        window.observe(set(weights), got)
+    window.check(bounds)
 
 
 @settings(max_examples=100, deadline=None)
