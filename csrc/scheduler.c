@@ -53,10 +53,11 @@ static void settle(fg_fair_queue *queue, fg_flow *flow, uint64_t lent, uint32_t 
     queue->span = larger(queue->span, taken);
 }
 
+/** Time has just risen to the least key of those that wait: none lies behind it, and all keep their order. */
 FG_INLINE uint64_t drop_base(fg_fair_queue *queue) {
     uint64_t const base = queue->now - FG_VIRTUAL_REST;
     queue->now = FG_VIRTUAL_REST, queue->latest = less(queue->latest, base);
-    for (uint32_t i = 0; i < queue->heap.count; i++) queue->heap.nodes[i].key = less(queue->heap.nodes[i].key, base);
+    for (uint32_t i = 0; i < queue->heap.count; i++) queue->heap.nodes[i].key -= base;
     return base;
 }
 
@@ -68,14 +69,12 @@ static void renew_streams(fg_scheduler *scheduler, uint32_t tenant) {
         fg_entry *const entry = &scheduler->entries[i];
         if (entry->state != FG_ENTRY_FREE && entry->tenant == tenant) entry->flow.tag = less(entry->flow.tag, base);
     }
-    fg_heap_rebuild(&queue->heap, places_of_streams(scheduler), 0); /* keys that reached 0 are equal now */
 }
 
 static void renew_tenants(fg_scheduler *scheduler) {
     uint64_t const base = drop_base(&scheduler->root);
     for (uint32_t i = 0; i < scheduler->tenants_used; i++)
         scheduler->tenants[i].flow.tag = less(scheduler->tenants[i].flow.tag, base);
-    fg_heap_rebuild(&scheduler->root.heap, places_of_tenants(scheduler), 0);
 }
 
 FG_INLINE void keep_small(fg_scheduler *scheduler, uint32_t tenant) {

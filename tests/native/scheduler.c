@@ -73,8 +73,14 @@ static void largest_numbers(void) {
         }
         for (uint32_t i = 0; i < 4; i++) CHECK(scheduler->entries[i].flow.tag < UINT64_C(1) << 63);
         for (uint32_t i = 0; i < 2; i++) CHECK(scheduler->tenants[i].flow.tag < UINT64_C(1) << 63);
-        for (uint32_t i = 0; i < 2; i++) CHECK(scheduler->tenants[i].streams.now < FG_VIRTUAL_LIMIT);
-        CHECK(scheduler->root.now < FG_VIRTUAL_LIMIT);
+        fg_fair_queue const *const queues[3] = {&scheduler->tenants[0].streams, &scheduler->tenants[1].streams,
+                                                &scheduler->root};
+        for (uint32_t i = 0; i < 3; i++) {
+            fg_places const places = {i < 2 ? &scheduler->entries[0].flow.place : &scheduler->tenants[0].flow.place,
+                                      (i < 2 ? sizeof(fg_entry) : sizeof(fg_tenant)) / 4};
+            check_heap(&queues[i]->heap, places);
+            CHECK(queues[i]->now < FG_VIRTUAL_LIMIT && queues[i]->latest <= queues[i]->now + FG_VIRTUAL_LEAD);
+        }
     }
     for (uint32_t i = 0; i < 4; i++) fg_scheduler_charge(scheduler, i, 1, 1);
     uint32_t seen = 0;
