@@ -1,0 +1,5 @@
+from fastgen.writer cimport Producer
+
+
+cdef class TokenStream(Producer):
+    pass
