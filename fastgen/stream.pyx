@@ -11,8 +11,7 @@ from fastgen.channel cimport Channel, generation
 from fastgen.chunk cimport Chunk
 from fastgen.hub cimport Hub, default_hub
 from fastgen.kernels.tokens cimport integer_of
-from fastgen.pipe cimport (BLOCK, CANCEL, CONFLATE, DROP_OLDEST, EVERYTHING, FG_PIPE_OPEN, fg_load_acquire,
-                           fg_load_relaxed, fg_pipe_pieces, fg_pipe_progress, fg_pipe_published)
+from fastgen.pipe cimport BLOCK, CANCEL, CONFLATE, DROP_OLDEST, EVERYTHING
 from fastgen.waiting cimport AsyncPieces, CallbackWaiter, Pieces, wait_for
 from fastgen.writer cimport StreamWriter
 
@@ -28,6 +27,7 @@ cdef enum:
 
 
 @cython.final
+@cython.no_gc_clear         # dropping it cancels
 @cython.auto_pickle(False)
 cdef class TokenStream(Producer):
     """A bounded stream of pieces from one producer to one reader: each once, in order, then one end.
@@ -165,11 +165,6 @@ cdef class TokenStream(Producer):
             self.channel.announce_now()
 
     @property
-    def ended(self):
-        """Whether nothing more will be put."""
-        return fg_load_acquire(&self.channel.c.state) != FG_PIPE_OPEN
-
-    @property
     def output(self):
         """What it finished with."""
         return self.channel.output
@@ -178,11 +173,3 @@ cdef class TokenStream(Producer):
     def error(self):
         """The error it ended with."""
         return self.channel.error
-
-    @property
-    def counts(self):
-        """Pieces ``put``, ``taken`` (the dropped ones included), ``pending``, ``dropped`` and ``merged``, and ``tokens``."""
-        cdef Channel channel = self.channel
-        return {"put": fg_pipe_published(channel.c), "taken": fg_pipe_progress(channel.c),
-                "pending": fg_pipe_pieces(channel.c), "dropped": fg_load_relaxed(&channel.c.lost),
-                "merged": channel.merged, "tokens": fg_load_relaxed(&channel.c.tokens)}

@@ -31,6 +31,7 @@ cdef class AsyncPieces:
     cdef Channel channel
     cdef TaskWaiter waiter
     cdef Port port
+    cdef uint32_t most
     cdef object timer
     cdef object step(self)
     cdef int leave(self) except -1

@@ -134,6 +134,7 @@ cdef class CallbackWaiter(Waiter):
 
 
 @cython.final
+@cython.no_gc_clear         # what it drops, it cancels
 @cython.auto_pickle(False)
 cdef class Pieces:
     """Iterates a stream and blocks while there is nothing; dropping it before the end cancels the stream."""
@@ -169,24 +170,25 @@ cdef class Pieces:
 
 
 @cython.final
+@cython.no_gc_clear
 @cython.auto_pickle(False)
 cdef class AsyncPieces:
     """The same for asyncio; one task at a time. Cancelling the task that waits cancels the stream."""
 
     def __cinit__(self, Channel channel not None):
         self.channel = channel
+        self.most = 1 if channel.chunk_tokens <= 1 else EVERYTHING
 
     def __dealloc__(self):
         if self.channel is not None and self.channel.born == generation():
+            self.leave()
             self.channel.abort("cancelled", None, True)
 
     def __aiter__(self):
         return self
 
     def __anext__(self):
-        cdef Next awaitable = Next.__new__(Next)
-        awaitable.pieces = self
-        return awaitable
+        return Next.__new__(Next, self)
 
     async def aclose(self):
         """Cancel the stream."""
@@ -209,7 +211,7 @@ cdef class AsyncPieces:
         cdef bint over
         cdef object error
         while True:
-            chunk = channel.read(1, &over)
+            chunk = channel.read(self.most, &over)
             if chunk is not None:
                 return chunk
             if over:
@@ -237,6 +239,9 @@ cdef class AsyncPieces:
 @cython.freelist(64)
 @cython.auto_pickle(False)
 cdef class Next:
+    def __cinit__(self, AsyncPieces pieces not None):
+        self.pieces = pieces
+
     def __await__(self):
         return self
 

@@ -9,8 +9,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastgen.channel cimport generation
-from fastgen.pipe cimport (FG_PIPE_ENDED, FG_PIPE_OPEN, OVER, REFUSED, TAKEN, fg_load_acquire, fg_pipe_pieces,
-                           fg_pipe_waits)
+from fastgen.pipe cimport (FG_PIPE_ENDED, FG_PIPE_OPEN, OVER, REFUSED, TAKEN, fg_load_acquire, fg_load_relaxed,
+                           fg_pipe_pieces, fg_pipe_progress, fg_pipe_published, fg_pipe_waits)
 
 from fastgen.errors import FastgenError, GenerationTimeout, InvalidParameterError, StreamClosedError
 
@@ -26,6 +26,10 @@ cdef int put(Channel channel, object token_ids, str text, object payload) except
 @cython.auto_pickle(False)
 cdef class Producer:
     """What puts pieces into a stream and ends it; `StreamWriter` and `TokenStream` are producers."""
+
+    def __cinit__(self, *_, **__):
+        if type(self) is Producer:
+            raise TypeError("Producer has no stream; use TokenStream")
 
     def put(self, token_ids, str text="", payload=None):
         """Give the reader a piece; never blocks.
@@ -69,6 +73,31 @@ cdef class Producer:
         """End the stream without a result; True if it had not ended."""
         return self.channel.end(None, None, None)
 
+    def abort(self, reason, error=None):
+        """End the stream from outside: what is pending is void, and the reader hears of the end.
+
+        Parameters
+        ----------
+        reason : str
+            Its `finish_detail`.
+        error : BaseException, optional
+            What the reader gets; a fitting one without it.
+
+        Returns
+        -------
+        bool
+            Whether it had not come to its end before.
+        """
+        self.channel.check()
+        return self.channel.abort(str(reason), error, False)
+
+    def poll(self):
+        """Look whether the deadline of its token has passed: true if the stream has ended."""
+        token = self.channel.token
+        if token is not None:
+            token.poll()
+        return self.ended
+
     @property
     def cancelled(self):
         """Whether the reader, a token, a deadline, the monitor or the policy has ended it: stop the work."""
@@ -80,8 +109,27 @@ cdef class Producer:
         """Why it ended, None before: as `GenerationOutput`, or ``timeout``, ``slow_consumer``, ``disconnected``."""
         return self.channel.finish_detail()
 
+    @property
+    def ended(self):
+        """Whether nothing more will be put."""
+        return fg_load_acquire(&self.channel.c.state) != FG_PIPE_OPEN
+
+    @property
+    def counts(self):
+        """Pieces ``put``, ``taken`` (the dropped ones included), ``pending``, ``dropped`` and ``merged``, and ``tokens``."""
+        cdef Channel channel = self.channel
+        return {"put": fg_pipe_published(channel.c), "taken": fg_pipe_progress(channel.c),
+                "pending": fg_pipe_pieces(channel.c), "dropped": fg_load_relaxed(&channel.c.lost),
+                "merged": channel.merged, "tokens": fg_load_relaxed(&channel.c.tokens)}
+
+    @property
+    def age(self):
+        """Seconds since it was made, by the clock of its hub."""
+        return self.channel.yard.now() - self.channel.created
+
 
 @cython.final
+@cython.no_gc_clear         # dropping it ends the stream
 @cython.auto_pickle(False)
 cdef class StreamWriter(Producer):
     """The producer's end of a stream, made by `TokenStream.writer`.
@@ -151,8 +199,3 @@ cdef class StreamWriter(Producer):
     def paused(self):
         """Whether the reader is behind, and has not come down to the low mark yet."""
         return fg_load_acquire(&self.channel.c.state) == FG_PIPE_OPEN and fg_pipe_waits(self.channel.c)
-
-    @property
-    def pending(self):
-        """Pieces that the reader has not taken."""
-        return fg_pipe_pieces(self.channel.c)
