@@ -23,7 +23,7 @@ POLICIES = {"block": BLOCK, "conflate": CONFLATE, "drop_oldest": DROP_OLDEST, "c
 MAX_CAPACITY = 1 << 16
 
 cdef enum:
-    ENDLESS = 1 << 31       # tokens of a chunk that ends by time alone
+    ENDLESS = 1 << 30       # tokens of a chunk that ends by time alone
 
 
 @cython.final
