@@ -20,11 +20,11 @@ from libc.stdint cimport int32_t, uint8_t, uintptr_t
 
 from fastgen.chunk cimport FG_PIECE_BYTES_MOST, FG_PIECE_TOKENS_MOST, ending, fg_piece
 from fastgen.kernels.tokens cimport Tokens, borrow_ids, id_of
-from fastgen.pipe cimport (EVERYTHING, FG_PIPE_ABORTED, FG_PIPE_DONE, FG_PIPE_ENDED, FG_PIPE_OPEN, NO_MEMORY, OVER,
+from fastgen.pipe cimport (EVERYTHING, FG_PIPE_ABORTED, FG_PIPE_DONE, FG_PIPE_OPEN, NO_MEMORY, OVER,
                            REFUSED, TAKEN, fg_load_acquire, fg_pipe_abort, fg_pipe_deliver, fg_pipe_end, fg_pipe_mark,
                            fg_pipe_pieces, fg_pipe_publish, fg_pipe_unmark, fg_ready_take, fg_store_release, let_go)
 
-from fastgen.errors import (CancelledError, FastgenError, ForkedError, GenerationTimeout, InvalidParameterError,
+from fastgen.errors import (FastgenError, ForkedError, GenerationTimeout, InvalidParameterError,
                             StreamClosedError)
 
 cdef uint64_t forks = 0
@@ -311,7 +311,9 @@ cdef class Channel(Pipe):
         self.settle()
         self.discard()
         self.tell_room()
-        self.announce_now()
+        fg_pipe_mark(self.c)
+        if self.port is not None and (self.waiter is not None or not quietly):
+            self.port.signal()
         return True
 
     cdef int settle(self) except -1:

@@ -1,4 +1,4 @@
-"""Flow control: token buckets whose rate follows the consumer, permits, water marks. None of it makes an engine wait."""
+"""Flow control: token buckets whose rate follows the consumer, permits, water marks. None makes an engine wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECOND: Final = 1_000_000_000
 
 def _count(value: int, name: str, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidParameterError(f"{name} must be an integer of at least {least}", **{name: value})
+        raise InvalidParameterError("a count must be an integer in its range", argument=name, value=value, least=least)
     return value
 
 
@@ -86,8 +86,8 @@ class TokenBucket:
 class AdaptiveBucket(TokenBucket):
     """A token bucket whose rate follows what the consumer takes.
 
-    Each `follow` measures how fast the consumer has been since the last, smooths that, and sets the rate a little above:
-    a consumer that keeps up gets more and more, up to `most`; one that falls behind is given what it takes.
+    Each `follow` measures how fast the consumer has been since the last, smooths that, and sets the rate a bit above: a
+    consumer that keeps up gets more and more, up to `most`; one that falls behind is given what it takes.
 
     Parameters
     ----------

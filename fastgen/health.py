@@ -54,8 +54,8 @@ class Monitor:
     stall_seconds : float, default 30
         How long a reader may leave pending pieces alone; then the stream ends with ``slow_consumer``.
     silent_seconds : float, optional
-        How long the producer may put nothing into an open stream whose reader keeps up; then the stream fails. None: for
-        ever. A producer whose thread is dead (see `watch`) is noticed without it.
+        How long the producer may put nothing into an open stream whose reader keeps up; then the stream fails. None:
+        for ever. A producer whose thread is dead (see `watch`) is noticed without it.
     hub : Hub, optional
         A producer is not silent while this hub is flushed: it is busy with others.
     clock : callable, default time.monotonic

@@ -21,8 +21,8 @@ cdef class Sink(LoopPort):
     """One reader of many streams: `drain` gives all chunks that are ready, one for each stream.
 
     The cheapest way to serve many readers from one event loop, such as the connections of a server: neither a task nor
-    a future for each. With a loop, `on_ready` is called in it, or ``await sink.until_ready()`` returns, once for each step of
-    the producer; without one, `wait` blocks a thread.
+    a future for each. With a loop, `on_ready` is called in it, or ``await sink.until_ready()`` returns, once for each
+    step of the producer; without one, `wait` blocks a thread.
 
     Parameters
     ----------

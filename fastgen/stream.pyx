@@ -5,7 +5,6 @@ import math
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
 
 from fastgen.channel cimport Channel, generation
 from fastgen.chunk cimport Chunk
@@ -110,7 +109,7 @@ cdef class TokenStream(Producer):
         return self.pieces()
 
     def pieces(self, timeout=None):
-        """Return an iterator that blocks for at most `timeout` seconds for each piece: then it raises GenerationTimeout.
+        """Return an iterator that waits at most `timeout` seconds for each piece, and then raises GenerationTimeout.
 
         Leaving the loop, or dropping the iterator, cancels the stream. Ctrl-C works while it blocks.
         """

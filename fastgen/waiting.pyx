@@ -289,5 +289,3 @@ cdef PyObject *advance(PyObject *self) noexcept:
 
 
 fg_set_iternext(<PyTypeObject *>Next, advance)
-
-

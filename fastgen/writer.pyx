@@ -116,7 +116,7 @@ cdef class Producer:
 
     @property
     def counts(self):
-        """Pieces ``put``, ``taken`` (the dropped ones included), ``pending``, ``dropped`` and ``merged``, and ``tokens``."""
+        """Pieces ``put``, ``taken`` (dropped ones too), ``pending``, ``dropped`` and ``merged``; ``tokens`` put."""
         cdef Channel channel = self.channel
         return {"put": fg_pipe_published(channel.c), "taken": fg_pipe_progress(channel.c),
                 "pending": fg_pipe_pieces(channel.c), "dropped": fg_load_relaxed(&channel.c.lost),
@@ -134,8 +134,8 @@ cdef class Producer:
 cdef class StreamWriter(Producer):
     """The producer's end of a stream, made by `TokenStream.writer`.
 
-    It does not keep the reader's end alive: once that is gone, `cancelled` is true and nothing is taken any more. If the
-    writer is dropped before the end, the stream fails. One thread at a time may produce.
+    It does not keep the reader's end alive: once that is gone, `cancelled` is true and nothing is taken any more. If it
+    is dropped before the end, the stream fails. One thread at a time may produce.
     """
 
     def __cinit__(self, Channel channel not None, tag):

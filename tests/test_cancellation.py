@@ -16,10 +16,14 @@ def test_cancel_is_once_and_spreads_downward() -> None:
     root = CancellationToken()
     left, right = root.child(), root.child()
     leaf = left.child()
-    assert left.cancel("shutdown") and not left.cancel("again")
+    assert left.cancel("shutdown")
+    assert not left.cancel("again")
     assert (root.cancelled, left.cancelled, leaf.cancelled, right.cancelled) == (False, True, True, False)
-    assert left.reason == leaf.reason == "shutdown" and root.reason is None
-    assert root.cancel() and right.reason == "cancelled" and leaf.reason == "shutdown"
+    assert left.reason == leaf.reason == "shutdown"
+    assert root.reason is None
+    assert root.cancel()
+    assert right.reason == "cancelled"
+    assert leaf.reason == "shutdown"
     assert root.child().cancelled
 
 
@@ -47,7 +51,8 @@ def test_a_failing_observer_stops_no_other() -> None:
     token.observe(seen.append)
     with pytest.raises(ValueError, match="cancelled"):
         token.cancel()
-    assert seen == ["cancelled"] and token.cancelled
+    assert seen == ["cancelled"]
+    assert token.cancelled
 
 
 def test_deadlines() -> None:
@@ -56,12 +61,19 @@ def test_deadlines() -> None:
     child, sooner = token.child(), token.child(timeout=1)
     seen: list[str] = []
     child.observe(seen.append)
-    assert token.remaining() == 5.0 and child.remaining() == 5.0 and sooner.remaining() == 1.0
+    assert token.remaining() == 5.0
+    assert child.remaining() == 5.0
+    assert sooner.remaining() == 1.0
     assert CancellationToken().remaining() == math.inf
     now[0] = 11.0
-    assert sooner.poll() and not token.poll() and sooner.reason == "timeout"
+    assert sooner.poll()
+    assert not token.poll()
+    assert sooner.reason == "timeout"
     now[0] = 15.0
-    assert token.cancelled and child.cancelled and seen == ["timeout"] and token.remaining() == 0.0
+    assert token.cancelled
+    assert child.cancelled
+    assert seen == ["timeout"]
+    assert token.remaining() == 0.0
     with pytest.raises(GenerationTimeout):
         token.check()
 
@@ -87,7 +99,8 @@ def test_children_are_not_kept() -> None:
     root = CancellationToken()
     gone = weakref.ref(root.child())
     gc.collect()
-    assert gone() is None and root.cancel()
+    assert gone() is None
+    assert root.cancel()
 
 
 def test_one_of_many_threads_cancels() -> None:
@@ -104,4 +117,5 @@ def test_one_of_many_threads_cancels() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results.count(True) == 1 and len(results) == 8
+    assert results.count(True) == 1
+    assert len(results) == 8

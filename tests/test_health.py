@@ -37,11 +37,14 @@ def test_a_stalled_reader_is_ended_and_a_slow_one_is_not() -> None:
         streams[1].read()
         monitor.check()
     assert [writer.finish_detail for writer in writers] == ["slow_consumer", None, None]
-    assert monitor.stalled == 1 and monitor.checks == 6 and len(monitor) == 2
+    assert monitor.stalled == 1
+    assert monitor.checks == 6
+    assert len(monitor) == 2
     with pytest.raises(StreamClosedError):
         streams[0].read()
     health = monitor.health(writers[1])
-    assert health is not None and (health.age, health.pending, health.reader_idle) == (30.0, 2, 0.0)
+    assert health is not None
+    assert (health.age, health.pending, health.reader_idle) == (30.0, 2, 0.0)
 
 
 def test_a_silent_producer_fails_its_streams_unless_it_is_busy() -> None:
@@ -58,7 +61,8 @@ def test_a_silent_producer_fails_its_streams_unless_it_is_busy() -> None:
     clock.now += 6
     assert monitor.check() == 0
     clock.now += 6
-    assert monitor.check() == 1 and monitor.silent == 1
+    assert monitor.check() == 1
+    assert monitor.silent == 1
     with pytest.raises(FastgenError, match="silent"):
         stream.read()
 
@@ -71,7 +75,8 @@ def test_a_dead_thread_is_noticed() -> None:
     thread.start()
     thread.join()
     monitor.watch(writer, thread=thread)
-    assert monitor.check() == 1 and stream.read().text == "a"  # type: ignore[union-attr]
+    assert monitor.check() == 1
+    assert stream.read().text == "a"
     with pytest.raises(FastgenError):
         stream.read()
 
@@ -85,10 +90,14 @@ def test_deadlines_are_looked_at_and_dropped_writers_forgotten() -> None:
     monitor.watch(writer)
     monitor.watch(gone)
     del gone
-    assert monitor.check() == 0 and len(monitor) == 1
+    assert monitor.check() == 0
+    assert len(monitor) == 1
     now[0] = 6.0
-    assert monitor.check() == 1 and monitor.expired == 1 and writer.finish_detail == "timeout"
-    assert monitor.check() == 0 and len(monitor) == 0
+    assert monitor.check() == 1
+    assert monitor.expired == 1
+    assert writer.finish_detail == "timeout"
+    assert monitor.check() == 0
+    assert len(monitor) == 0
 
 
 def test_its_thread() -> None:

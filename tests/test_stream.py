@@ -41,7 +41,10 @@ class Clock:
 def test_pieces_come_out_as_they_were_put() -> None:
     stream = TokenStream()
     payload = {"logprob": -0.5}
-    assert stream.put(7, "sev") and stream.put([1, 2, 3], "é€😀", payload) and stream.put((), "") and stream.close()
+    assert stream.put(7, "sev")
+    assert stream.put([1, 2, 3], "é€😀", payload)
+    assert stream.put((), "")
+    assert stream.close()
     first, second, third = stream
     assert (first.text, first.token_ids, first.payloads) == ("sev", (7,), ())
     assert (second.text, second.token_ids, second.payloads) == ("é€😀", (1, 2, 3), (payload,))
@@ -65,7 +68,8 @@ def test_long_pieces(size: int) -> None:
         text = chr(97 + token) * size
         assert stream.put([token] * (size // 4), text)
         chunk = stream.read()
-        assert chunk.text == text and chunk.token_ids == (token,) * (size // 4)
+        assert chunk.text == text
+        assert chunk.token_ids == (token,) * (size // 4)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -91,7 +95,8 @@ def test_random_puts_and_reads_keep_everything(seed: int) -> None:
     for chunk in stream:
         got += chunk.payloads
         read += chunk.text
-    assert got == put and read == words
+    assert got == put
+    assert read == words
 
 
 # Ends.
@@ -104,19 +109,25 @@ def test_finish_gives_an_output() -> None:
     output = Output()
     stream = TokenStream()
     stream.put(1, "a")
-    assert stream.finish_detail is None and stream.finish(output)
-    assert texts(stream) == ["a"] and stream.output is output and stream.finish_detail == "max_tokens"
+    assert stream.finish_detail is None
+    assert stream.finish(output)
+    assert texts(stream) == ["a"]
+    assert stream.output is output
+    assert stream.finish_detail == "max_tokens"
 
 
 def test_an_error_comes_after_the_pieces() -> None:
     stream = TokenStream()
     stream.put(1, "a")
-    assert stream.fail(ValueError("broken")) and not stream.finish() and not stream.close()
+    assert stream.fail(ValueError("broken"))
+    assert not stream.finish()
+    assert not stream.close()
     reader = iter(stream)
     assert next(reader).text == "a"
     with pytest.raises(ValueError, match="broken"):
         next(reader)
-    assert stream.finish_detail == "internal_error" and isinstance(stream.error, ValueError)
+    assert stream.finish_detail == "internal_error"
+    assert isinstance(stream.error, ValueError)
 
 
 def test_nothing_is_put_after_the_end() -> None:
@@ -131,10 +142,15 @@ def test_cancel_ends_it_for_good() -> None:
     stream = TokenStream()
     writer = stream.writer()
     writer.put(1, "a")
-    assert stream.cancel() and not stream.cancel()
-    assert stream.take() is None and list(stream) == []
-    assert writer.cancelled and not writer.put(2, "b") and stream.take() is None
-    assert stream.finish_detail == "cancelled" and not writer.finish()
+    assert stream.cancel()
+    assert not stream.cancel()
+    assert stream.take() is None
+    assert list(stream) == []
+    assert writer.cancelled
+    assert not writer.put(2, "b")
+    assert stream.take() is None
+    assert stream.finish_detail == "cancelled"
+    assert not writer.finish()
 
 
 def test_the_end_is_told_once() -> None:
@@ -142,7 +158,10 @@ def test_the_end_is_told_once() -> None:
     stream.put(1, "a")
     stream.close()
     chunk = stream.take()
-    assert chunk.text == "a" and chunk.ended and stream.take() is None and not stream.cancel()
+    assert chunk.text == "a"
+    assert chunk.ended
+    assert stream.take() is None
+    assert not stream.cancel()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +192,8 @@ def test_a_dropped_reader_cancels() -> None:
     writer = stream.writer()
     assert not writer.cancelled
     del stream
-    assert writer.cancelled and not writer.put(1, "a")
+    assert writer.cancelled
+    assert not writer.put(1, "a")
 
 
 def test_leaving_a_loop_cancels() -> None:
@@ -196,9 +216,12 @@ def test_block_refuses_until_the_low_mark() -> None:
     assert [writer.put(token, "x") for token in range(6)] == [True] * 4 + [False] * 2
     assert writer.paused
     stream.read()
-    assert not writer.put(9) and writer.paused
+    assert not writer.put(9)
+    assert writer.paused
     stream.read()
-    assert not writer.paused and writer.put(4) and writer.put(5)
+    assert not writer.paused
+    assert writer.put(4)
+    assert writer.put(5)
     writer.close()
     assert [chunk.token_ids for chunk in stream] == [(2,), (3,), (4,), (5,)]
 
@@ -211,7 +234,8 @@ def test_conflate_makes_one_piece_of_many() -> None:
         ("01234", (0, 1, 2, 3, 4), (-1, -2, -3, -4)),
         ("5", (5,), (-5,)),
     ]
-    assert stream.counts["merged"] == 1 and stream.counts["tokens"] == 6
+    assert stream.counts["merged"] == 1
+    assert stream.counts["tokens"] == 6
 
 
 def test_conflate_is_bounded() -> None:
@@ -229,7 +253,8 @@ def test_drop_oldest_counts() -> None:
     counts = [sys.getrefcount(one) for one in alive]
     assert all(stream.put(token, str(token), alive[token]) for token in range(8))
     stream.close()
-    assert texts(stream) == ["5", "6", "7"] and stream.counts["dropped"] == 5
+    assert texts(stream) == ["5", "6", "7"]
+    assert stream.counts["dropped"] == 5
     assert [sys.getrefcount(one) for one in alive] == counts
 
 
@@ -237,8 +262,10 @@ def test_cancel_policy_ends_a_slow_reader() -> None:
     stream = TokenStream(capacity=2, policy="cancel")
     writer = stream.writer()
     assert [writer.put(token, str(token)) for token in range(4)] == [True, True, False, False]
-    assert writer.cancelled and stream.finish_detail == "slow_consumer"
-    assert stream.read().text == "0" and stream.read().text == "1"
+    assert writer.cancelled
+    assert stream.finish_detail == "slow_consumer"
+    assert stream.read().text == "0"
+    assert stream.read().text == "1"
     with pytest.raises(StreamClosedError):
         stream.read()
 
@@ -312,7 +339,9 @@ def test_timeouts() -> None:
     writer.put(1, "a")
     with pytest.raises(GenerationTimeout):
         writer.send(2, "b", timeout=0.01)
-    assert not writer.wait(timeout=0.0) and stream.read(timeout=0).text == "a" and writer.wait()
+    assert not writer.wait(timeout=0.0)
+    assert stream.read(timeout=0).text == "a"
+    assert writer.wait()
 
 
 def test_cancel_wakes_a_blocked_reader_and_a_blocked_producer() -> None:
@@ -399,7 +428,8 @@ def test_a_slow_loop_is_woken_once_for_many_steps() -> None:
             writer.put(step, str(step))
             hub.flush()
         assert hub.wakeups == 1
-        assert (await waiting).text == "0" and (await anext(reader)).text == "1"
+        assert (await waiting).text == "0"
+        assert (await anext(reader)).text == "1"
 
     asyncio.run(main())
 
@@ -418,7 +448,8 @@ def test_cancelling_a_task_cancels_the_stream() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert writer.cancelled and stream.finish_detail == "cancelled"
+        assert writer.cancelled
+        assert stream.finish_detail == "cancelled"
 
         other = TokenStream()
         reader = aiter(other)
@@ -466,7 +497,8 @@ def test_errors_and_contexts_reach_the_task() -> None:
         stream.put(1)
         await asyncio.sleep(0.001)
         stream.fail(ValueError("broken"))
-        assert await task == "reader" and name.get() == "nobody"
+        assert await task == "reader"
+        assert name.get() == "nobody"
 
     asyncio.run(main())
 
@@ -486,7 +518,8 @@ def test_a_closed_loop_cancels_its_streams() -> None:
     loop.close()
     writer.put(1)
     hub.flush()
-    assert writer.cancelled and stream.finish_detail == "disconnected"
+    assert writer.cancelled
+    assert stream.finish_detail == "disconnected"
     task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
@@ -500,7 +533,8 @@ def test_callbacks() -> None:
     stream.subscribe(got.append)
     stream.put(2, "b")
     stream.close()
-    assert texts(got) == ["a", "b", ""] and [chunk.ended for chunk in got] == [False, False, True]
+    assert texts(got) == ["a", "b", ""]
+    assert [chunk.ended for chunk in got] == [False, False, True]
 
     def broken(_: Any) -> None:
         raise ValueError("callback")
@@ -509,7 +543,8 @@ def test_callbacks() -> None:
     writer = other.writer()
     other.subscribe(broken)
     writer.put(1)
-    assert writer.cancelled and isinstance(other.error, ValueError)
+    assert writer.cancelled
+    assert isinstance(other.error, ValueError)
 
 
 def test_a_sink_gets_all_that_is_ready() -> None:
@@ -538,7 +573,8 @@ def test_a_sink_gets_all_that_is_ready() -> None:
         hub.flush()
         await sink.until_ready()
         assert [chunk.ended for _, chunk in sink.drain()] == [True] * 19
-        assert len(sink) == 0 and sink.drain() == []
+        assert len(sink) == 0
+        assert sink.drain() == []
 
     asyncio.run(main())
 
@@ -549,7 +585,8 @@ def test_a_sink_for_a_thread_and_one_with_a_callback() -> None:
     sink.add(stream)
     assert not sink.wait(timeout=0.001)
     threading.Timer(0.01, stream.put, [1, "a"]).start()
-    assert sink.wait(timeout=10) and texts(chunk for _, chunk in sink.drain()) == ["a"]
+    assert sink.wait(timeout=10)
+    assert texts(chunk for _, chunk in sink.drain()) == ["a"]
     sink.close()
     assert stream.cancelled
 
@@ -561,7 +598,8 @@ def test_a_sink_for_a_thread_and_one_with_a_callback() -> None:
         stream.put(1, "a")
         stream.put(2, "b")
         await asyncio.sleep(0.001)
-        assert got == ["ab"] and sink.wakeups == 1
+        assert got == ["ab"]
+        assert sink.wakeups == 1
 
     asyncio.run(main())
 
@@ -602,11 +640,16 @@ def test_flush_tells_whose_reader_has_come_back() -> None:
     writers = [stream.writer() for stream in streams]
     for writer in writers:
         assert [writer.put(1), writer.put(2), writer.put(3)] == [True, True, False]
-    assert hub.flush() == [] and not hub.wait(timeout=0.001)
+    assert hub.flush() == []
+    assert not hub.wait(timeout=0.001)
     threading.Timer(0.01, streams[1].take).start()
-    assert hub.wait(timeout=10) and hub.flush() == [writers[1]] and hub.flush() == []
+    assert hub.wait(timeout=10)
+    assert hub.flush() == [writers[1]]
+    assert hub.flush() == []
     streams[0].cancel()
-    assert hub.flush() == [writers[0]] and writers[0].cancelled and not writers[1].paused
+    assert hub.flush() == [writers[0]]
+    assert writers[0].cancelled
+    assert not writers[1].paused
 
 
 # Tokens.
@@ -651,7 +694,8 @@ def test_an_idle_stream_is_small() -> None:
         writer.put(1, "word")
     used = (tracemalloc.get_traced_memory()[0] - before) / 1000
     tracemalloc.stop()
-    assert each <= 1024 and used <= 2048
+    assert each <= 1024
+    assert used <= 2048
 
 
 def test_everything_is_freed() -> None:
@@ -712,7 +756,8 @@ def test_a_child_process_is_told() -> None:
         fresh.put(1, "x")
         os._exit(code or (fresh.take().text != "x"))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert stream.read().text == "a" and writer.put(2)
+    assert stream.read().text == "a"
+    assert writer.put(2)
 
 
 EXITS = """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +12,7 @@ from fastgen.hub import Hub
 from fastgen.sink import Sink
 from fastgen.stream import TokenStream
 
-from .common import Bench, Figure, Pair
+from .common import Bench
 
 STREAMS = [100, 10_000]
 TOKENS = 200
@@ -64,7 +62,7 @@ def through_queues(count: int, tokens: int) -> float:
 
 
 def put_all(hub: Hub, streams: list[TokenStream], tokens: int) -> None:
-    """Produce as an engine does: a token for each stream and a flush make a step; what is refused is put again later."""
+    """Produce as an engine does: a token for each stream and a flush make a step; what is refused comes later."""
     writers = [stream.writer() for stream in streams]
     places = [0] * len(writers)
     left = range(len(writers))

@@ -1,0 +1,16 @@
+from fastgen.pipe import Pipe
+
+def after_fork() -> None: ...
+
+class Waiter: ...
+
+class Port:
+    @property
+    def wakeups(self) -> int: ...
+
+class Yard:
+    @property
+    def immediate(self) -> bool: ...
+
+class Channel(Pipe):
+    def on_cancel(self, reason: str) -> None: ...
