@@ -121,6 +121,7 @@ cdef class Yard:
 
 
 @cython.final
+@cython.no_gc_clear         # its ends use it when they go; cycles are broken at waiters and sinks
 @cython.auto_pickle(False)
 cdef class Channel(Pipe):
     """What both ends of a stream share. `TokenStream` makes it, and has checked the arguments.

@@ -17,7 +17,7 @@ cdef class LoopPort(Port):
         self.loop = loop
 
     cdef int signal(self) except -1:
-        if self.scheduled or fg_load_acquire(&self.ready.first) == 0:
+        if self.scheduled or self.loop is None or fg_load_acquire(&self.ready.first) == 0:
             return 0
         self.scheduled = True
         try:
@@ -55,6 +55,7 @@ cdef class ThreadPort(Port):
 
 
 @cython.final
+@cython.no_gc_clear         # streams that go use it
 @cython.auto_pickle(False)
 cdef class Hub(Yard):
     """What the streams of one producer thread have in common: their readers are told once a step.

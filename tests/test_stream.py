@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from typing import Any
 
 import pytest
@@ -734,6 +736,35 @@ def test_everything_is_freed() -> None:
         baseline = baseline or tracemalloc.get_traced_memory()[0]
     assert tracemalloc.get_traced_memory()[0] - baseline < 20_000
     tracemalloc.stop()
+
+
+def test_cycles_are_collected_in_any_order() -> None:
+    async def main() -> list[weakref.ref[Any]]:
+        hub = Hub()
+        sink = Sink(asyncio.get_running_loop())
+        streams = [TokenStream(hub=hub) for _ in range(20)]
+        for stream in streams[:10]:
+            sink.add(stream)
+
+        async def read(stream: TokenStream) -> None:
+            with contextlib.suppress(FastgenError):
+                async for _ in stream:
+                    pass
+
+        tasks: list[asyncio.Task[None]] = []
+        for stream in streams[10:]:
+            tasks.append(asyncio.create_task(read(stream)))
+        await asyncio.sleep(0)
+        writers = [stream.writer() for stream in streams]
+        for writer in writers:
+            writer.put(1, "a")
+        hub.flush()
+        return [weakref.ref(one) for one in (sink, *streams, *writers)]
+
+    for _ in range(3):
+        refs = asyncio.run(main())
+        gc.collect()
+        assert [ref() for ref in refs] == [None] * len(refs)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
