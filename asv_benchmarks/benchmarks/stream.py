@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +15,7 @@ from fastgen.sink import Sink
 from fastgen.stream import TokenStream
 from fastgen.writer import StreamWriter
 
-from .common import Bench
+from .common import Bench, Figure, Pair
 
 STREAMS = [100, 10_000]
 TOKENS = 200
@@ -198,9 +200,9 @@ class Streams(Bench):
         return IMPLS[impl](streams, 20)
 
 
-def compared(ours: Call, theirs: Call, amount: int, rounds: int) -> Pair:
+def compared(ours: Callable[[], float], theirs: Callable[[], float], amount: int, rounds: int) -> Pair:
     """Measure two calls that return tokens per second, in turns; the pair has seconds for so many tokens."""
-    rates = [(ours(0, 0), theirs(0, 0)) for _ in range(rounds)]
+    rates = [(ours(), theirs()) for _ in range(rounds)]
     first, second = zip(*rates, strict=True)
     return Pair(
         amount / statistics.median(first),
@@ -213,10 +215,8 @@ def figures() -> Iterator[Figure]:
     """Yield the rows of the README: against queues, and how little it matters how many streams there are."""
     amount = 10_000 * TOKENS
     for impl, call, target in (("a sink", through_sink, 10.0), ("async for", through_iterators, 2.5)):
-        pair = compared(lambda *_, call=call: call(10_000, 100), lambda *_: through_queues(10_000, 10), amount, 3)
-        yield Figure(f"10,000 streams of 200 tokens, {impl}", "asyncio.Queue", pair, target=target)
+        pair = compared(partial(call, 10_000, TOKENS), partial(through_queues, 10_000, 10), amount, 3)
+        yield Figure(f"10,000 streams of {TOKENS} tokens, {impl}", "asyncio.Queue", pair, target=target)
     for impl, target in (("sink", 0.95), ("iterators", 0.8)):
-        pair = compared(
-            lambda *_, impl=impl: stepped(impl, 10_000, 20), lambda *_, impl=impl: stepped(impl, 100, 2000), amount, 5
-        )
+        pair = compared(partial(stepped, impl, 10_000, 20), partial(stepped, impl, 100, 2000), amount, 7)
         yield Figure(f"2 million tokens through 10,000 streams, {impl}", "100 streams", pair, target=target)

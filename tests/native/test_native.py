@@ -21,7 +21,7 @@ NEEDS = {
     "sampler": ("kernels/logits", "history", "sampler"),
     "stop": ("automaton",),
     "detokenizer": ("detokenizer",),
-    "scheduler": ("scheduler",),
+    "pipe": ("pipe",),
 }
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-function", f"-I{CSRC}"]
 FLAGS += ["-DFG_FUZZ_STANDALONE", "-pthread"]  # a fuzz target feeds itself
