@@ -16,6 +16,43 @@ from fastgen.errors import FastgenError, InvalidParameterError
 
 
 @cython.final
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Drain:
+    """Iterates what was ready in a sink when it was made; a list would hold all chunks at a time."""
+
+    def __cinit__(self, Sink sink not None):
+        self.sink = sink
+        self.rest = fg_ready_take(&sink.ready)
+
+    def __dealloc__(self):
+        if self.rest != NULL:
+            self.sink.restore(self.rest)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Channel channel
+        cdef Chunk chunk
+        cdef TokenStream stream
+        while self.rest != NULL:
+            channel = self.sink.pop(&self.rest)
+            if channel is None or channel.consumer == NULL:
+                continue
+            stream = <TokenStream><PyObject *>channel.consumer
+            chunk = channel.read_all()
+            if chunk is None:
+                if stream.cancelled:
+                    self.sink.streams.pop(stream, None)
+                continue
+            if chunk.over:
+                self.sink.streams.pop(stream, None)
+            return stream, chunk
+        raise StopIteration
+
+
+@cython.final
 @cython.auto_pickle(False)
 cdef class Sink(LoopPort):
     """One reader of many streams: `drain` gives all chunks that are ready, one for each stream.
@@ -89,34 +126,16 @@ cdef class Sink(LoopPort):
             stream.channel.announce_now()
 
     def drain(self):
-        """Return what is ready: each stream with its chunk, in the order in which they became ready.
+        """Iterate what is ready: each stream with its chunk, in the order in which they became ready.
 
         Returns
         -------
-        list of (TokenStream, Chunk)
-            One chunk for each stream with all that was pending. ``chunk.ended`` says that it is the stream's last: then
-            `finish_detail`, `output` and `error` of the stream say more, and the sink lets go of it.
+        iterator of (TokenStream, Chunk)
+            One chunk for each stream with all that is pending. ``chunk.ended`` says that it is the stream's last: then
+            `finish_detail`, `output` and `error` of the stream say more, and the sink lets go of it. What an iterator
+            that is dropped has not come to is ready again.
         """
-        cdef list found = []
-        cdef fg_pipe *rest = fg_ready_take(&self.ready)
-        cdef Channel channel
-        cdef Chunk chunk
-        cdef TokenStream stream
-        try:
-            while rest != NULL:
-                channel = self.pop(&rest)
-                if channel is None or channel.consumer == NULL:
-                    continue
-                stream = <TokenStream><PyObject *>channel.consumer
-                chunk = channel.read_all()
-                if chunk is not None:
-                    found.append((stream, chunk))
-                if chunk is None and stream.cancelled or chunk is not None and chunk.over:
-                    self.streams.pop(stream, None)
-        finally:
-            if rest != NULL:
-                self.restore(rest)
-        return found
+        return Drain(self)
 
     async def until_ready(self):
         """Wait until `drain` has something to give; for one task of the loop at a time."""
