@@ -48,7 +48,8 @@ fg_push fg_pipe_push(fg_pipe *pipe, fg_piece const *piece) {
 
 size_t fg_pipe_wanted(fg_pipe const *pipe, fg_piece const *piece) {
     fg_block const *block = block_of(pipe);
-    uint32_t const needed = fg_words_between(fg_load_acquire(&pipe->head), pipe->end) + fg_length_of(fg_header_of(piece));
+    uint32_t const pending = fg_words_between(fg_load_acquire(&pipe->head), pipe->end);
+    uint32_t const needed = pending + fg_length_of(fg_header_of(piece));
     size_t words = block ? (size_t)block->mask + 1 : FIRST_BLOCK;
     if (block && needed <= words) return 0;
     while (words < needed) words *= 2;

@@ -1,7 +1,7 @@
 /** A pipe: pieces of an answer on their way from the thread that makes them to the one that reads them.
  *
- * A piece is a record of 64-bit words. Records lie end to end in a circular block between `head` and `tail`, two positions that only grow. The
- * producer alone writes; whoever takes records copies them first and then moves `head` by a compare and swap, so the
+ * A piece is a record of 64-bit words. Records lie end to end in a circular block between `head` and `tail`, two
+ * positions that only grow. The producer alone writes; whoever takes records copies them first and then moves `head` by a compare and swap, so the
  * producer may take old ones too, to drop or to merge them, and each record belongs to exactly one taker. A block that
  * is too small is replaced by a copy twice as large, the old one stays readable: Chase and Lev, "Dynamic Circular
  * Work-Stealing Deque", SPAA 2005.
@@ -164,8 +164,8 @@ FG_INLINE bool fg_pipe_deliver(fg_pipe *pipe) {
 /** Mark it as ready, in the list that it belongs to. */
 FG_INLINE void fg_pipe_mark(fg_pipe *pipe) {
     fg_ready *const list = (fg_ready *)(uintptr_t)fg_load_acquire(&pipe->list);
-    /* An exchange, not a look: it and the one of fg_pipe_unmark are in one order, so either the reader's comes later and
-     * he sees what was published, or the pipe is put into the list again. */
+    /* An exchange, not a look: it and the one of fg_pipe_unmark are in one order, so either the reader's comes later
+     * and he sees what was published, or the pipe is put into the list again. */
     if (list == NULL || fg_exchange_acq_rel(&pipe->queued, 1)) return;
     fg_add_relaxed(&pipe->refs, 1);
     uint64_t first = fg_load_relaxed(&list->first);

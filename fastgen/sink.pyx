@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from fastgen.channel cimport Channel
 from fastgen.chunk cimport Chunk
 from fastgen.hub cimport Hub
-from fastgen.pipe cimport fg_load_acquire, fg_pipe, fg_ready_take
+from fastgen.pipe cimport fg_load_acquire, fg_ready_take
 from fastgen.stream cimport TokenStream
 
 from fastgen.errors import FastgenError, InvalidParameterError

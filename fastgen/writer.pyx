@@ -39,7 +39,8 @@ cdef class Producer:
         token_ids : int, or array or sequence of int
         text : str
         payload : object, optional
-            Whatever belongs to the piece, such as log-probabilities.
+            Whatever belongs to the piece, such as log-probabilities. What refers to the stream itself would keep it
+            alive while it is pending: the collector does not see into the ring.
 
         Returns
         -------
