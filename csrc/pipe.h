@@ -1,10 +1,10 @@
 /** A pipe: pieces of an answer on their way from the thread that makes them to the one that reads them.
  *
  * A piece is a record of 64-bit words. Records lie end to end in a circular block between `head` and `tail`, two
- * positions that only grow. The producer alone writes; whoever takes records copies them first and then moves `head` by a compare and swap, so the
- * producer may take old ones too, to drop or to merge them, and each record belongs to exactly one taker. A block that
- * is too small is replaced by a copy twice as large, the old one stays readable: Chase and Lev, "Dynamic Circular
- * Work-Stealing Deque", SPAA 2005.
+ * positions that only grow. The producer alone writes; whoever takes records copies them first and then moves `head`
+ * by a compare and swap, so the producer may take old ones too, to drop or to merge them, and each record belongs to
+ * exactly one taker. A block that is too small is replaced by a copy twice as large, the old one stays readable: Chase
+ * and Lev, "Dynamic Circular Work-Stealing Deque", SPAA 2005.
  *
  * A pipe that has something to read is marked: put into a list of ready pipes, once until it is unmarked. The list is a
  * stack that is only ever emptied as a whole (Treiber, "Systems Programming: Coping with Parallelism", 1986), so no
