@@ -302,8 +302,14 @@ static bool explore(bool quiet) {
     bool const fine = scenario->caught ? caught : !wrong;
     if (wrong && !(caught && quiet)) print_failure(executions - 1);
     printf("%s: %s, %llu executions, %s, preemptions %u, stale %u, %.2f s\n", scenario->name,
-           !fine ? "FAILED" : caught ? "caught" : "passed", (unsigned long long)executions,
-           bounds.random ? "random" : complete ? "complete" : "not complete", bounds.preemptions, bounds.stale, seconds);
+           !fine    ? "FAILED"
+           : caught ? "caught"
+                    : "passed",
+           (unsigned long long)executions,
+           bounds.random ? "random"
+           : complete    ? "complete"
+                         : "not complete",
+           bounds.preemptions, bounds.stale, seconds);
     fflush(stdout);
     bounds.preemptions = usual[0];
     bounds.stale = usual[1];

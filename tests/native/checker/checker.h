@@ -12,7 +12,14 @@
 /* What follows an operation in its name; bits. */
 enum { CHECKER_RELAXED = 0, CHECKER_ACQUIRE = 1, CHECKER_RELEASE = 2, CHECKER_ACQ_REL = 3, CHECKER_SEQ_CST = 7 };
 
-typedef enum checker_change { CHECKER_ADD, CHECKER_SUB, CHECKER_OR, CHECKER_AND, CHECKER_XOR, CHECKER_EXCHANGE } checker_change;
+typedef enum checker_change {
+    CHECKER_ADD,
+    CHECKER_SUB,
+    CHECKER_OR,
+    CHECKER_AND,
+    CHECKER_XOR,
+    CHECKER_EXCHANGE,
+} checker_change;
 
 typedef struct checker_place {
     char const *function;

@@ -107,7 +107,9 @@ static void rate_then_work(void) {
     if (fg_rate_last(it.rate) > 0) CHECK(*it.plain == 1);
 }
 
-static void verify_all(void) { CHECK(fg_counters_sum(it.counters, 0) == 3 + 4 + 48 && fg_counters_sum(it.counters, 1) == 8); }
+static void verify_all(void) {
+    CHECK(fg_counters_sum(it.counters, 0) == 3 + 4 + 48 && fg_counters_sum(it.counters, 1) == 8);
+}
 static void verify_first(void) { CHECK(fg_counters_sum(it.counters, 0) == 3 + 48); }
 static void verify_shared(void) { CHECK(fg_counters_sum(it.counters, 0) == 96); }
 static void verify_visits(void) { CHECK(fg_counters_sum(it.counters, 0) == 3); }
@@ -117,16 +119,43 @@ static void verify_rate(void) {
 }
 
 checker_scenario const checker_scenarios[] = {
-    {.name = "nothing lost", .set_up = two_shards, .threads = {first_counts, second_counts, shared_counts}, .verify = verify_all, .stale = 0 + 1},
-    {.name = "shared by two", .set_up = shared_only, .threads = {shared_counts, shared_counts}, .verify = verify_shared},
-    {.name = "sums never go back", .set_up = one_shard, .threads = {first_counts, shared_counts, sum_twice}, .verify = verify_first, .stale = 3 + 1},
+    {.name = "nothing lost",
+     .set_up = two_shards,
+     .threads = {first_counts, second_counts, shared_counts},
+     .verify = verify_all,
+     .stale = 0 + 1},
+    {.name = "shared by two",
+     .set_up = shared_only,
+     .threads = {shared_counts, shared_counts},
+     .verify = verify_shared},
+    {.name = "sums never go back",
+     .set_up = one_shard,
+     .threads = {first_counts, shared_counts, sum_twice},
+     .verify = verify_first,
+     .stale = 3 + 1},
     {.name = "one instant", .set_up = one_shard, .threads = {first_in_pairs, read_pairs}, .stale = 4 + 1},
     {.name = "one instant, shared", .set_up = shared_only, .threads = {shared_in_pairs, read_pairs}, .stale = 4 + 1},
-    {.name = "one instant, more attempts", .set_up = one_shard, .threads = {first_in_pairs, read_pairs_often}, .stale = 3 + 1},
-    {.name = "what was done before counting", .set_up = one_shard, .threads = {work_then_count, count_then_work, read_then_work}},
-    {.name = "what was done before counting, shared", .set_up = shared_only, .threads = {work_then_count_shared, count_then_work, read_then_work}},
-    {.name = "one shard after the other", .set_up = one_vacant, .threads = {visit, visit, visit}, .verify = verify_visits},
-    {.name = "a rate folded by two", .set_up = shared_only, .threads = {fold_one, fold_two, last_twice}, .verify = verify_rate},
-    {.name = "a rate and what came before", .set_up = shared_only, .threads = {fold_and_tell, rate_then_work}, .verify = verify_rate},
+    {.name = "one instant, more attempts",
+     .set_up = one_shard,
+     .threads = {first_in_pairs, read_pairs_often},
+     .stale = 3 + 1},
+    {.name = "what was done before counting",
+     .set_up = one_shard,
+     .threads = {work_then_count, count_then_work, read_then_work}},
+    {.name = "what was done before counting, shared",
+     .set_up = shared_only,
+     .threads = {work_then_count_shared, count_then_work, read_then_work}},
+    {.name = "one shard after the other",
+     .set_up = one_vacant,
+     .threads = {visit, visit, visit},
+     .verify = verify_visits},
+    {.name = "a rate folded by two",
+     .set_up = shared_only,
+     .threads = {fold_one, fold_two, last_twice},
+     .verify = verify_rate},
+    {.name = "a rate and what came before",
+     .set_up = shared_only,
+     .threads = {fold_and_tell, rate_then_work},
+     .verify = verify_rate},
 };
 size_t const checker_scenario_count = sizeof checker_scenarios / sizeof checker_scenarios[0];

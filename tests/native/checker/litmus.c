@@ -290,7 +290,8 @@ static void wait_for_nobody(void) {
 }
 static void crash(void) { *(int volatile *)16 = 1; }
 
-#define MUST_PASS(title, first, second, end) {.name = title, .set_up = set_up, .threads = {first, second}, .verify = end}
+#define MUST_PASS(title, first, second, end)                                                                           \
+    {.name = title, .set_up = set_up, .threads = {first, second}, .verify = end}
 #define MUST_FAIL(title, text, first, second, end)                                                                     \
     {.name = title, .set_up = set_up, .threads = {first, second}, .verify = end, .caught = text}
 

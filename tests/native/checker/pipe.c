@@ -202,7 +202,9 @@ static void marked_already(void) {
     fg_pipe_mark(it.pipe[0]);
 }
 
-static void verify_three(void) { CHECK(it.taken == 3 && fg_pipe_pieces(it.pipe[0]) == 0 && fg_pipe_progress(it.pipe[0]) == 3); }
+static void verify_three(void) {
+    CHECK(it.taken == 3 && fg_pipe_pieces(it.pipe[0]) == 0 && fg_pipe_progress(it.pipe[0]) == 3);
+}
 static void verify_dropped(void) {
     int resumed;
     while (take(MOST, true, &resumed)) {}
@@ -223,21 +225,61 @@ static void verify_gone(void) {
 }
 
 checker_scenario const checker_scenarios[] = {
-    {.name = "pieces in order", .set_up = room_for_all, .threads = {write_three, read_three}, .verify = verify_three, .stale = 1 + 1},
-    {.name = "one by one", .set_up = room_for_all, .threads = {write_three, read_one_by_one}, .verify = verify_three, .stale = 1 + 1},
+    {.name = "pieces in order",
+     .set_up = room_for_all,
+     .threads = {write_three, read_three},
+     .verify = verify_three,
+     .stale = 1 + 1},
+    {.name = "one by one",
+     .set_up = room_for_all,
+     .threads = {write_three, read_one_by_one},
+     .verify = verify_three,
+     .stale = 1 + 1},
     {.name = "chunks", .set_up = room_for_all, .threads = {write_chunk, read_three}, .verify = verify_three},
-    {.name = "waiting for room", .set_up = room_for_one, .threads = {write_waiting, read_three}, .verify = verify_three},
-    {.name = "waiting for room, one by one", .set_up = room_for_two, .threads = {write_waiting, read_one_by_one}, .verify = verify_three},
-    {.name = "dropping the oldest", .set_up = room_for_one, .threads = {write_dropping, read_gaps}, .verify = verify_dropped},
+    {.name = "waiting for room",
+     .set_up = room_for_one,
+     .threads = {write_waiting, read_three},
+     .verify = verify_three},
+    {.name = "waiting for room, one by one",
+     .set_up = room_for_two,
+     .threads = {write_waiting, read_one_by_one},
+     .verify = verify_three},
+    {.name = "dropping the oldest",
+     .set_up = room_for_one,
+     .threads = {write_dropping, read_gaps},
+     .verify = verify_dropped},
     {.name = "counting", .set_up = room_for_all, .threads = {write_three, read_gaps, count_pieces}, .stale = 1 + 1},
-    {.name = "end against read", .set_up = room_for_all, .threads = {write_and_end, read_to_the_end}, .verify = verify_once},
-    {.name = "cancel against publish", .set_up = room_for_all, .threads = {write_and_end, cancel, read_to_the_end}, .verify = verify_once, .stale = 1 + 1},
-    {.name = "cancel against publish, quietly", .set_up = room_for_all, .threads = {write_and_end, cancel_quietly, deliver}, .verify = verify_quiet},
-    {.name = "delivered by one of two", .set_up = room_for_all, .threads = {write_and_end, deliver, deliver}, .verify = verify_once},
-    {.name = "no wake-up is lost", .set_up = room_for_all, .threads = {mark_three, read_marked_three}, .verify = verify_three, .stale = 1 + 1},
-    {.name = "two pipes in a list", .set_up = two_pipes, .threads = {mark_one, mark_other, read_marked_two}, .stale = 1 + 1},
+    {.name = "end against read",
+     .set_up = room_for_all,
+     .threads = {write_and_end, read_to_the_end},
+     .verify = verify_once},
+    {.name = "cancel against publish",
+     .set_up = room_for_all,
+     .threads = {write_and_end, cancel, read_to_the_end},
+     .verify = verify_once,
+     .stale = 1 + 1},
+    {.name = "cancel against publish, quietly",
+     .set_up = room_for_all,
+     .threads = {write_and_end, cancel_quietly, deliver},
+     .verify = verify_quiet},
+    {.name = "delivered by one of two",
+     .set_up = room_for_all,
+     .threads = {write_and_end, deliver, deliver},
+     .verify = verify_once},
+    {.name = "no wake-up is lost",
+     .set_up = room_for_all,
+     .threads = {mark_three, read_marked_three},
+     .verify = verify_three,
+     .stale = 1 + 1},
+    {.name = "two pipes in a list",
+     .set_up = two_pipes,
+     .threads = {mark_one, mark_other, read_marked_two},
+     .stale = 1 + 1},
     {.name = "marked again while it is read", .set_up = room_for_all, .threads = {mark_two, read_marked_two}},
-    {.name = "dropped while marked", .set_up = room_for_all, .threads = {mark_and_drop, read_marked_one}, .verify = verify_gone},
+    {.name = "dropped while marked",
+     .set_up = room_for_all,
+     .threads = {mark_and_drop, read_marked_one},
+     .verify = verify_gone},
     {.name = "dropped by two", .set_up = marked_already, .threads = {drop_first, empty_list}, .verify = verify_gone},
 };
 size_t const checker_scenario_count = sizeof checker_scenarios / sizeof checker_scenarios[0];

@@ -25,7 +25,7 @@ static void pool_of(uint32_t capacity, uint32_t handles, uint32_t joined) {
     size_t const bytes = fg_pool_bytes(capacity, handles, 2);
     void *const memory = checker_alloc(bytes);
     memset(memory, 0, bytes);
-    fg_pool_init(it.pool, capacity, handles, 2, memory);
+    fg_pool_init(it.pool, capacity, 0, handles, 2, memory);
     for (uint32_t i = 1; i <= joined; i++) it.handle[i] = fg_pool_join(it.pool);
     checker_name(&it.pool->head, "head");
     checker_name(&it.pool->fresh, "fresh");
@@ -84,7 +84,7 @@ static void batches_listed(void) {
     size_t const bytes = fg_pool_bytes(4, 2, 4);
     void *const memory = checker_alloc(bytes);
     memset(memory, 0, bytes);
-    fg_pool_init(it.pool, 4, 2, 4, memory);
+    fg_pool_init(it.pool, 4, 0, 2, 4, memory);
     for (uint32_t i = 1; i <= 2; i++) it.handle[i] = fg_pool_join(it.pool);
     uint32_t blocks[4];
     for (uint32_t i = 0; i < 4; i++) blocks[i] = acquire(1);
@@ -165,19 +165,44 @@ static void verify(void) {
 checker_scenario const checker_scenarios[] = {
     {.name = "two caches", .set_up = two_listed, .threads = {first_takes, second_takes}, .verify = verify},
     {.name = "two caches, twice", .set_up = two_listed, .threads = {first_takes_twice, second_takes}, .verify = verify},
-    {.name = "three caches", .set_up = three_listed, .threads = {first_takes, second_takes, third_takes}, .verify = verify, .stale = 0 + 1},
+    {.name = "three caches",
+     .set_up = three_listed,
+     .threads = {first_takes, second_takes, third_takes},
+     .verify = verify,
+     .stale = 0 + 1},
     {.name = "fresh blocks run out", .set_up = three_fresh, .threads = {first_all, second_all}, .verify = verify},
-    {.name = "without handles", .set_up = two_listed, .threads = {first_loose, second_loose, third_loose}, .verify = verify, .stale = 1 + 1},
+    {.name = "without handles",
+     .set_up = two_listed,
+     .threads = {first_loose, second_loose, third_loose},
+     .verify = verify,
+     .stale = 1 + 1},
     {.name = "a head that comes back", .set_up = three_listed, .threads = {first_two, second_two}, .verify = verify},
-    {.name = "a head that comes back to a cache", .set_up = three_listed, .threads = {first_takes, second_two}, .verify = verify},
+    {.name = "a head that comes back to a cache",
+     .set_up = three_listed,
+     .threads = {first_takes, second_two},
+     .verify = verify},
     {.name = "batches of two", .set_up = batches_listed, .threads = {first_takes, second_takes}, .verify = verify},
     {.name = "batches broken up", .set_up = batches_listed, .threads = {first_loose, second_takes}, .verify = verify},
-    {.name = "batches broken up by two", .set_up = batches_listed, .threads = {first_loose, second_loose}, .verify = verify},
+    {.name = "batches broken up by two",
+     .set_up = batches_listed,
+     .threads = {first_loose, second_loose},
+     .verify = verify},
     {.name = "overflowing caches", .set_up = six_fresh, .threads = {first_flushes, second_all}, .verify = verify},
     {.name = "given by another", .set_up = three_fresh, .threads = {send, receive, third_loose}, .verify = verify},
-    {.name = "recalled", .set_up = three_listed, .threads = {first_takes_twice, recall, third_loose}, .verify = verify, .stale = 1 + 1},
+    {.name = "recalled",
+     .set_up = three_listed,
+     .threads = {first_takes_twice, recall, third_loose},
+     .verify = verify,
+     .stale = 1 + 1},
     {.name = "visitors", .set_up = one_handle, .threads = {first_visits, second_visits}, .verify = verify},
-    {.name = "counting", .set_up = two_listed, .threads = {first_takes, second_loose, count_lent}, .verify = verify, .stale = 1 + 1},
-    {.name = "counting what changes hands", .set_up = three_fresh, .threads = {send, receive, count_lent}, .verify = verify},
+    {.name = "counting",
+     .set_up = two_listed,
+     .threads = {first_takes, second_loose, count_lent},
+     .verify = verify,
+     .stale = 1 + 1},
+    {.name = "counting what changes hands",
+     .set_up = three_fresh,
+     .threads = {send, receive, count_lent},
+     .verify = verify},
 };
 size_t const checker_scenario_count = sizeof checker_scenarios / sizeof checker_scenarios[0];

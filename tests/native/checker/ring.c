@@ -37,7 +37,10 @@ static void push_all(void) {
 }
 static void push_batches(void) {
     uint64_t items[2 * ITEMS];
-    for (uint64_t i = 0; i < ITEMS; i++) items[i * it.words] = i + 1, items[i * it.words + it.words - 1] = it.words > 1 ? -(i + 1) : i + 1;
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        items[i * it.words] = i + 1;
+        if (it.words > 1) items[i * it.words + 1] = ~i; /* -(i + 1) */
+    }
     for (size_t done = 0; done < ITEMS;) {
         size_t const pushed = fg_ring_push(it.ring, items + done * it.words, ITEMS - done);
         CHECK(pushed <= 2);
@@ -88,7 +91,7 @@ static void pop_batches(void) {
         if (!count) checker_spin();
         for (size_t i = 0; i < count; i++) {
             note(items[i * it.words]);
-            if (it.words > 1) CHECK(items[i * it.words + 1] == (uint64_t) - (int64_t)it.popped);
+            if (it.words > 1) CHECK(items[i * it.words + 1] == ~(it.popped - 1));
         }
     }
 }
@@ -127,7 +130,10 @@ static void close_with_reason(void) {
     fg_ring_close(it.ring);
 }
 static void drain_for_reason(void) {
-    pop_until_drained();
+    uint64_t item;
+    while (!fg_ring_is_drained(it.ring)) {
+        if (!fg_ring_pop(it.ring, &item, 1)) checker_spin();
+    }
     CHECK(*it.reason == 5);
 }
 static void see_reason(void) {
@@ -135,8 +141,11 @@ static void see_reason(void) {
 }
 static void offer_or_reason(void) {
     uint64_t item = 1;
-    if (fg_ring_offer(it.ring, &item, 1)) it.accepted = 1;
-    else if (fg_ring_is_closed(it.ring)) CHECK(*it.reason == 5);
+    if (fg_ring_offer(it.ring, &item, 1)) {
+        it.accepted = 1;
+    } else if (fg_ring_is_closed(it.ring)) {
+        CHECK(*it.reason == 5);
+    }
 }
 static void push_one(void) {
     uint64_t const item = 1;
@@ -202,12 +211,22 @@ checker_scenario const checker_scenarios[] = {
      .set_up = four_slots,
      .threads = {offer_all, cancel_and_drain},
      .verify = accepted_popped},
-    {.name = "closed twice", .set_up = four_slots, .threads = {offer_all, close_first, close_second}, .verify = closed_once},
-    {.name = "taken over when closed", .set_up = four_slots, .threads = {offer_all, close_first, take_over}, .verify = accepted_popped},
+    {.name = "closed twice",
+     .set_up = four_slots,
+     .threads = {offer_all, close_first, close_second},
+     .verify = closed_once},
+    {.name = "taken over when closed",
+     .set_up = four_slots,
+     .threads = {offer_all, close_first, take_over},
+     .verify = accepted_popped},
     {.name = "read in place", .set_up = two_slots, .threads = {push_all, pop_in_place}, .verify = all_popped},
     {.name = "pairs read in place", .set_up = two_pairs, .threads = {push_batches, pop_in_place}, .verify = all_popped},
-    {.name = "what the closer did is seen", .set_up = two_slots, .threads = {offer_or_reason, close_with_reason, see_reason}},
-    {.name = "what the closer did is popped", .set_up = two_slots, .threads = {offer_or_reason, close_with_reason, drain_for_reason}},
+    {.name = "what the closer did is seen",
+     .set_up = two_slots,
+     .threads = {offer_or_reason, close_with_reason, see_reason}},
+    {.name = "what the closer did is popped",
+     .set_up = two_slots,
+     .threads = {offer_or_reason, close_with_reason, drain_for_reason}},
     {.name = "counting one", .set_up = four_slots, .threads = {push_one, pop_one, count_one}},
     {.name = "counting beside", .set_up = one_slot, .threads = {push_all, pop_all, count_twice}, .verify = all_popped},
     {.name = "counting by the consumer", .set_up = two_slots, .threads = {offer_all, count_and_pop}},

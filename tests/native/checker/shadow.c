@@ -1,7 +1,7 @@
 /** Memory that is watched: blocks with a life, and for each 4 bytes who used them last.
  *
- * Plain accesses are reported by the compiler: -fsanitize=thread puts a call before each, and the calls land here instead
- * of in ThreadSanitizer's runtime. Two accesses of different threads, one of them a store, must be ordered by
+ * Plain accesses are reported by the compiler: -fsanitize=thread puts a call before each, and the calls land here
+ * instead of in ThreadSanitizer's runtime. Two accesses of different threads, one of them a store, must be ordered by
  * happens-before, as in C. Steps of plain accesses count as those of the atomic operation that comes next. */
 #include "engine.h"
 
