@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -54,7 +55,8 @@ FUNCTION = re.compile(r"^[A-Za-z].*?\b(\w+)\(")
 
 def available() -> bool:
     """Whether this machine has what the checker is compiled with."""
-    return shutil.which("gcc") is not None and sys.platform == "linux"
+    known = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+    return known and shutil.which("gcc") is not None
 
 
 def compile_with(*arguments: str | Path) -> None:

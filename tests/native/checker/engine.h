@@ -68,14 +68,6 @@ char const *checker_location_name(int location);
 uint64_t *checker_location_address(int location);
 
 /* shadow.c */
-typedef struct checker_block {
-    char *begin, *end;
-    uint32_t allocated; /* step */
-    uint8_t allocated_by, freed_by;
-    bool freed;
-    checker_clock freed_clock;
-} checker_block;
-
 void checker_shadow_start(void);
 /** The block and offset of an address for reports; false if it isn't watched. */
 bool checker_describe(void const *address, char *text, size_t size);

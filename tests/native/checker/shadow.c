@@ -19,9 +19,17 @@ typedef struct shadow {
     uint32_t read[CHECKER_THREADS], touched[CHECKER_THREADS]; /* last plain load; last atomic operation */
 } shadow;
 
+typedef struct stretch {
+    char *begin, *end;
+    uint32_t allocated; /* step */
+    uint8_t allocated_by, freed_by;
+    bool freed;
+    checker_clock freed_clock;
+} stretch;
+
 static _Alignas(ROOM) char arena[CHECKER_ARENA];
 static shadow shadows[CHECKER_ARENA / GRAIN];
-static checker_block blocks[CHECKER_BLOCKS];
+static stretch blocks[CHECKER_BLOCKS];
 static uint32_t block_count;
 static size_t used;
 static bool reuses;
@@ -52,7 +60,7 @@ static shadow *shadow_of(void const *address) {
     return found;
 }
 
-static checker_block *block_of(void const *address) {
+static stretch *block_of(void const *address) {
     uint32_t low = 0, high = block_count;
     while (low < high) {
         uint32_t const middle = (low + high) / 2;
@@ -66,7 +74,7 @@ static checker_block *block_of(void const *address) {
 }
 
 bool checker_describe(void const *address, char *text, size_t size) {
-    checker_block const *const block = watched(address) ? block_of(address) : NULL;
+    stretch const *const block = watched(address) ? block_of(address) : NULL;
     if (!block) return false;
     snprintf(text, size, "block%d+%d", (int)(block - blocks), (int)((char const *)address - block->begin));
     return true;
@@ -74,7 +82,7 @@ bool checker_describe(void const *address, char *text, size_t size) {
 
 void *checker_alloc(size_t bytes) {
     size_t const size = (bytes + ROOM - 1) / ROOM * ROOM;
-    checker_block *block = NULL;
+    stretch *block = NULL;
     for (uint32_t i = free_count; reuses && i-- && !block;) {
         if (blocks[free_list[i]].end - blocks[free_list[i]].begin != (ptrdiff_t)bytes) continue;
         block = &blocks[free_list[i]];
@@ -106,8 +114,8 @@ static void report(char const *what, void const *address, int thread, void const
     checker_fail(text, place);
 }
 
-static checker_block *live(void const *address, void const *at, checker_place place) {
-    checker_block *const block = block_of(address);
+static stretch *live(void const *address, void const *at, checker_place place) {
+    stretch *const block = block_of(address);
     if (!block) report("access outside every block", address, checker_current, at, NULL, place);
     if (block->freed) report("use after free", address, block->freed_by, at, NULL, place);
     if (!ordered(block->allocated, block->allocated_by))
@@ -118,7 +126,7 @@ static checker_block *live(void const *address, void const *at, checker_place pl
 void checker_free(void *memory) {
     if (!memory) return;
     checker_place const place = CHECKER_HERE;
-    checker_block *const block = live(memory, __builtin_return_address(0), place);
+    stretch *const block = live(memory, __builtin_return_address(0), place);
     if (block->begin != memory) report("free inside a block", memory, block->allocated_by, NULL, NULL, place);
     for (char *at = block->begin; at < block->end; at += GRAIN) {
         shadow const *const used_by = shadow_of(at);
