@@ -149,9 +149,10 @@ def mutate(structure: str) -> dict[str, dict[str, object]]:
         engine = build_engine(Path(made))
         subprocess.run([build(structure, engine, Path(made))], check=True, stdout=subprocess.DEVNULL)
         tried = list(mutations(structure))
-        said = dict(zip(tried, pool.map(lambda one: caught(one, engine), tried), strict=True))
-    for one, what in said.items():
-        print(f"{one.name}: {what or 'NOT CAUGHT'}", flush=True)
+        said = {}
+        for one, what in zip(tried, pool.map(lambda mutation: caught(mutation, engine), tried), strict=True):
+            said[one] = what
+            print(f"{one.name}: {what or 'NOT CAUGHT'}", flush=True)
     relaxed = [what for one, what in said.items() if one.weaker == "relaxed"]
     halves = [what for one, what in said.items() if one.weaker != "relaxed"]
     known[structure] = {
