@@ -35,7 +35,7 @@ uint64_t checker_update(void *cell, checker_change change, uint64_t value, int o
 bool checker_cas(void *cell, uint64_t *expected, uint64_t desired, int order, int failure, bool weak,
                  checker_place place);
 
-/** In every loop that waits for another thread: the others go first, and what they have written becomes visible. */
+/** In every loop that waits for another thread: the others go first. Nobody to wait for fails the execution. */
 void checker_spin(void);
 
 enum { CHECKER_MOST_THREADS = 4 };
@@ -46,7 +46,7 @@ typedef struct checker_scenario {
     void (*threads[CHECKER_MOST_THREADS])(void);
     void (*verify)(void); /* everything in the threads happens before it; may be NULL */
     char const *caught;   /* NULL if no execution may fail; else some must, and the report contains this */
-    int preemptions, stale; /* bounds, if not those of the command line: the number + 1 */
+    int preemptions, stale; /* bounds of its own: the number + 1; 0: as on the command line */
 } checker_scenario;
 
 extern checker_scenario const checker_scenarios[];

@@ -124,6 +124,41 @@ static void stall(void) {
     CHECK(found->value == value && found->check == value * 3);
     fg_epoch_unpin(it.party[1]);
 }
+/** Looks at what it has found again after everybody else had a turn. */
+static void read_slowly(void) {
+    fg_epoch_pin(it.epoch, it.party[3]);
+    node const *const found = (node *)(uintptr_t)fg_load_acquire(it.cell);
+    CHECK(found->value);
+    checker_spin();
+    CHECK(found->check == found->value * 3);
+    fg_epoch_unpin(it.party[3]);
+}
+static void join_and_read_slowly(void) {
+    fg_epoch_join(it.epoch, it.party[3]);
+    read_slowly();
+}
+/** Thread 2 was pinned one epoch ago and has not unlinked yet; thread 3 may have been there or joins. */
+static void pinned_before(void) {
+    epoch_of(9, 3, false);
+    fg_epoch_join(it.epoch, it.party[1]);
+    fg_epoch_join(it.epoch, it.party[2]);
+    fg_epoch_pin(it.epoch, it.party[2]);
+    CHECK(fg_epoch_advance(it.epoch));
+}
+static void pinned_before_three(void) {
+    pinned_before();
+    fg_epoch_join(it.epoch, it.party[3]);
+}
+static void unlink_late(void) {
+    node *const fresh = made(2);
+    node *const old = (node *)(uintptr_t)fg_exchange_acq_rel(it.cell, (uint64_t)(uintptr_t)fresh);
+    fg_epoch_retire(it.epoch, it.party[2], &old->retired);
+    fg_epoch_unpin(it.party[2]);
+    fg_epoch_advance(it.epoch);
+    checker_spin();
+    collect(2, 1);
+}
+static void advance_once(void) { fg_epoch_advance(it.epoch); }
 /** A stack that is popped under pins: a node can't come back while someone looks at it, so it needs no tags. */
 static void push(uint64_t value) {
     node *const fresh = made(value);
@@ -210,6 +245,21 @@ checker_scenario const checker_scenarios[] = {
      .verify = verify,
      .stale = 1 + 1},
     {.name = "stalled while others retire", .set_up = two_eager, .threads = {stall, replace_eagerly}, .verify = verify},
+    {.name = "a slow reader",
+     .set_up = three_lazy,
+     .threads = {read_slowly, replace_and_collect},
+     .verify = verify,
+     .preemptions = 3 + 1},
+    {.name = "unlinked late, advanced by another",
+     .set_up = pinned_before_three,
+     .threads = {advance_once, unlink_late, read_slowly},
+     .verify = verify},
+    {.name = "unlinked late, read by one who joins",
+     .set_up = pinned_before,
+     .threads = {advance_once, unlink_late, join_and_read_slowly},
+     .verify = verify,
+     .preemptions = 1 + 1,
+     .stale = 3 + 1},
     {.name = "collecting only", .set_up = two_lazy, .threads = {read_once, collect_second}, .verify = verify},
     {.name = "a stack without tags",
      .set_up = stack_set_up,

@@ -135,6 +135,11 @@ static void cancel_quietly(void) {
     it.aborted = fg_pipe_abort(it.pipe[0], true);
 }
 static void deliver(void) { it.delivered += fg_pipe_deliver(it.pipe[0]); }
+static void deliver_reason(void) {
+    if (!fg_pipe_deliver(it.pipe[0])) return;
+    it.delivered++;
+    if (fg_load_relaxed(&it.pipe[0]->state) & FG_PIPE_ABORTED) CHECK(*it.reason == 5);
+}
 static void read_to_the_end(void) {
     for (;;) {
         int resumed;
@@ -262,6 +267,10 @@ checker_scenario const checker_scenarios[] = {
      .set_up = room_for_all,
      .threads = {write_and_end, cancel_quietly, deliver},
      .verify = verify_quiet},
+    {.name = "delivered with its reason",
+     .set_up = room_for_all,
+     .threads = {write_and_end, cancel, deliver_reason},
+     .verify = verify_once},
     {.name = "delivered by one of two",
      .set_up = room_for_all,
      .threads = {write_and_end, deliver, deliver},
