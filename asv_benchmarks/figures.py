@@ -1,9 +1,9 @@
 """Measures the figures of the README and prints them as Markdown: ``python asv_benchmarks/figures.py [SECTION ...]``.
 
 Every ratio is measured in one process, the two sides in turns: the median of the ratios of the pairs. All is on one
-thread but in the rows that say two. Sections: sampler integrations text prompt similarity tokens kernels quant
-startup load decode lookup (all of them without an argument; sampler takes some minutes; load, decode and lookup one).
-Peers that are missing, and targets that are missed, are named on the standard error.
+thread but in the rows that say two. Sections: sampler integrations text prompt similarity tokens streams memory
+kernels quant startup load decode lookup (all of them without an argument; sampler takes some minutes; load, decode and
+lookup one). Peers that are missing, and targets that are missed, are named on the standard error.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ from benchmarks import (
     integrations,
     lookup,
     lookup_decoding,
+    memory,
     models,
     prompt,
     sampler,
     sampler_extras,
+    scheduler,
     stop,
+    stream,
     transcript,
 )
 from benchmarks.common import Figure, Pair, Peer, level_of, paired
 from benchmarks.kernels import logits, quant, similarity, utf8, vectors
+from benchmarks.lockfree import counter, pool, queue, ring, snapshot
 
 from fastgen import cpu
 
@@ -167,6 +171,8 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
     "prompt": figures_of(prompt),
     "similarity": figures_of(similarity, vectors),
     "tokens": figures_of(lookup),
+    "streams": figures_of(stream, scheduler, ring, queue),
+    "memory": figures_of(memory, pool, snapshot, counter),
     "kernels": kernels_rows,
     "quant": quant_rows,
     "startup": startup_rows,

@@ -14,9 +14,11 @@ from fastgen._version import __version__
 
 if _TYPE_CHECKING:
     from fastgen import cpu as cpu
+    from fastgen import memory as memory
     from fastgen import text as text
     from fastgen.automaton import StopAutomaton as StopAutomaton
     from fastgen.batch import SamplerBatch as SamplerBatch
+    from fastgen.cancellation import CancellationToken as CancellationToken
     from fastgen.chat import ChatTemplate as ChatTemplate
     from fastgen.control import ControlTokenWarning as ControlTokenWarning
     from fastgen.detokenizer import Detokenizer as Detokenizer
@@ -38,6 +40,8 @@ if _TYPE_CHECKING:
     from fastgen.errors import UnknownParameterError as UnknownParameterError
     from fastgen.generator import Generator as Generator
     from fastgen.grammar import Grammar as Grammar
+    from fastgen.handle import Handle as Handle
+    from fastgen.hub import Hub as Hub
     from fastgen.logprobs import TokenLogprobs as TokenLogprobs
     from fastgen.lookup import PromptLookup as PromptLookup
     from fastgen.loops import LoopDetector as LoopDetector
@@ -48,12 +52,16 @@ if _TYPE_CHECKING:
     from fastgen.params import SamplingParams as SamplingParams
     from fastgen.prompt import PromptBuilder as PromptBuilder
     from fastgen.sampler import Sampler as Sampler
+    from fastgen.scheduler import Scheduler as Scheduler
+    from fastgen.sink import Sink as Sink
     from fastgen.stop import StopMatcher as StopMatcher
+    from fastgen.streams import TokenStream as TokenStream
     from fastgen.system import show_config as show_config
     from fastgen.tokenizer import load_tokenizer as load_tokenizer
     from fastgen.transcript import Transcript as Transcript
 
 _WHERE = {
+    "CancellationToken": "cancellation",
     "CancelledError": "errors",
     "ChatTemplate": "chat",
     "CheckpointError": "errors",
@@ -68,6 +76,8 @@ _WHERE = {
     "GenerationTimeout": "errors",
     "Generator": "generator",
     "Grammar": "grammar",
+    "Handle": "handle",
+    "Hub": "hub",
     "InvalidParameterError": "errors",
     "LogitsError": "errors",
     "LoopDetector": "loops",
@@ -81,10 +91,13 @@ _WHERE = {
     "Sampler": "sampler",
     "SamplerBatch": "batch",
     "SamplingParams": "params",
+    "Scheduler": "scheduler",
+    "Sink": "sink",
     "StopAutomaton": "automaton",
     "StopMatcher": "stop",
     "StreamClosedError": "errors",
     "TokenLogprobs": "logprobs",
+    "TokenStream": "streams",
     "Transcript": "transcript",
     "UnknownParameterError": "errors",
     "generate": "oneline",
@@ -93,7 +106,7 @@ _WHERE = {
     "stream": "oneline",
 }
 
-_MODULES = ("cpu", "text")
+_MODULES = ("cpu", "memory", "text")
 
 __all__ = ["__version__", *_MODULES, *_WHERE]
 

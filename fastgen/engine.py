@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,8 +53,16 @@ class EngineConfig:
         return cls(**settings)
 
 
-def run(model: CausalLM, lanes: Iterable[Lane], vocab_size: int, config: EngineConfig) -> Iterator[Piece]:
+def run(
+    model: CausalLM,
+    lanes: Iterable[Lane],
+    vocab_size: int,
+    config: EngineConfig,
+    ended: Callable[[], bool] = lambda: False,
+) -> Iterator[Piece]:
     """Generate all lanes together and yield their pieces as they come; closing the iterator ends the work.
+
+    Before each pass of the model `ended` is asked; once it is true every sequence is cancelled.
 
     Live sequences fill the slots from 0 without gaps: when one ends, the last one moves into its place. Logits beyond
     `vocab_size`, which a model may have as padding, stand for no token and are left out.
@@ -75,6 +83,9 @@ def run(model: CausalLM, lanes: Iterable[Lane], vocab_size: int, config: EngineC
                     if slot < len(live):
                         live[slot] = last
                         cache.move(len(live), slot)
+            if ended():
+                yield from [lane.cancel() for lane in (*live, *waiting)]
+                return
     except KeyboardInterrupt:  # Ctrl-C keeps what was produced: every sequence ends, then the interruption goes on
         yield from [lane.cancel() for lane in (*live, *waiting) if not lane.finished]
         raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastgen.engine import EngineConfig, run
 from fastgen.errors import InvalidParameterError, StreamClosedError
+from fastgen.handle import Handle
 from fastgen.lane import Lane
 from fastgen.models.contract import CausalLM
 from fastgen.models.step import StepModel
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from fastgen.models.checkpoint import ModelInfo
 
 __all__ = ["Generator"]
+
+STREAMED: Final = 256  # pieces that may wait for a reader before the model pauses
+SUBMITTED: Final = 1 << 16  # where nobody may be reading
 
 
 class Generator:
@@ -143,17 +147,8 @@ class Generator:
             it concerns has ``finish_reason == "error"`` and the error in ``error``, and the others go on.
         """
         chosen, single = self._requests(prompt, params, overrides)
-        choices: list[list[GenerationOutput]] = [[] for _ in chosen]
-        for piece in self._run(self._lanes(chosen)):
-            if piece.output is not None:
-                choices[piece.index].append(piece.output)
-        outputs = [_joined(some, one.params) for some, one in zip(choices, chosen, strict=True)]
-        if not single:
-            return outputs
-        output = outputs[0]
-        if output.error is not None:
-            raise output.error
-        return output
+        pieces = self._run(self._lanes(chosen))
+        return _result([piece.output for piece in pieces if piece.output is not None], chosen, single)
 
     def stream(
         self,
@@ -164,18 +159,55 @@ class Generator:
         """Generate piece by piece; arguments and errors as `generate`.
 
         Pieces of several prompts interleave; ``piece.index`` tells them apart. The last piece of each carries its
-        output. Arguments are checked at once, the work is done while the iterator runs, and closing it (or leaving the
-        loop) ends it. With ``n`` more than 1, ``piece.choice`` tells a prompt's continuations apart; ``best_of`` and
-        ``distinct``, which choose among whole answers, can't be streamed.
+        output. Arguments are checked at once. The work is done by a thread of its own, which pauses while 256 pieces
+        wait for the reader; closing the iterator, leaving the loop and dropping it end the work. With ``n`` more than
+        1, ``piece.choice`` tells a prompt's continuations apart; ``best_of`` and ``distinct``, which choose among whole
+        answers, can't be streamed.
+        """
+        chosen, single = self._streamed(prompt, params, overrides)
+        return self._pieces(self._start(chosen, single, STREAMED), single)
+
+    def astream(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **overrides: Any,
+    ) -> AsyncIterator[Piece]:
+        """As `stream`, for ``async for``: the event loop is woken when there are pieces, and never blocked."""
+        chosen, single = self._streamed(prompt, params, overrides)
+        return self._apieces(self._start(chosen, single, STREAMED), single)
+
+    async def agenerate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **overrides: Any,
+    ) -> Any:
+        """As `generate`, for ``await``; cancelling the task ends the work."""
+        chosen, single = self._requests(prompt, params, overrides)
+        handle = self._start(chosen, single, STREAMED)
+        try:
+            async for _ in handle:
+                pass
+        finally:
+            handle.cancel()
+        return handle.result()
+
+    def submit(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **overrides: Any,
+    ) -> Handle:
+        """Start to generate and return at once; arguments and errors as `generate`.
+
+        Returns
+        -------
+        Handle
+            ``handle.result()``, ``handle.cancel()``, ``for piece in handle``, ``async for piece in handle``.
         """
         chosen, single = self._requests(prompt, params, overrides)
-        for one in chosen:
-            for name in ("best_of", "distinct"):
-                if getattr(one.params, name):
-                    raise InvalidParameterError(
-                        f"{name} can't be streamed", parameter=name, hint="use n, or generate()"
-                    )
-        return self._pieces(self._lanes(chosen), single)
+        return self._start(chosen, single, SUBMITTED)
 
     def chat(
         self,
@@ -254,14 +286,42 @@ class Generator:
     def __repr__(self) -> str:
         return f"Generator({'closed' if self._closed else self.model.name})"
 
-    def _run(self, lanes: list[Lane]) -> Iterator[Piece]:
-        return run(self.model, lanes, self.tokenizer.vocab_size, self.config)
+    def _run(self, lanes: list[Lane], ended: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
+        return run(self.model, lanes, self.tokenizer.vocab_size, self.config, ended)
 
-    def _pieces(self, lanes: list[Lane], single: bool) -> Iterator[Piece]:
-        for piece in self._run(lanes):
-            if single and piece.output is not None and piece.output.error is not None:
-                raise piece.output.error
-            yield piece
+    def _start(self, requests: list[Request], single: bool, capacity: int) -> Handle:
+        lanes = self._lanes(requests)
+        return Handle(
+            lambda ended: self._run(lanes, ended), lambda outputs: _result(outputs, requests, single), capacity
+        )
+
+    def _pieces(self, handle: Handle, single: bool) -> Iterator[Piece]:
+        try:
+            for piece in handle:
+                yield _unless_failed(piece, single)
+        except KeyboardInterrupt:  # what is held back comes, then the interruption goes on
+            handle.stop()
+            yield from handle
+            raise
+        finally:
+            handle.cancel()
+
+    async def _apieces(self, handle: Handle, single: bool) -> AsyncIterator[Piece]:
+        try:
+            async for piece in handle:
+                yield _unless_failed(piece, single)
+        finally:
+            handle.cancel()
+
+    def _streamed(self, prompt: Any, params: Any, overrides: Mapping[str, Any]) -> tuple[list[Request], bool]:
+        chosen, single = self._requests(prompt, params, overrides)
+        for one in chosen:
+            for name in ("best_of", "distinct"):
+                if getattr(one.params, name):
+                    raise InvalidParameterError(
+                        f"{name} can't be streamed", parameter=name, hint="use n, or generate()"
+                    )
+        return chosen, single
 
     def _requests(
         self,
@@ -291,6 +351,25 @@ class Generator:
             for index, one in enumerate(requests)
             for choice, params in enumerate(one.children)
         ]
+
+
+def _unless_failed(piece: Piece, single: bool) -> Piece:
+    if single and piece.output is not None and piece.output.error is not None:
+        raise piece.output.error
+    return piece
+
+
+def _result(outputs: list[GenerationOutput], requests: list[Request], single: bool) -> Any:
+    """Return the outputs of all sequences by prompt; of a single one, its error is raised."""
+    choices: list[list[GenerationOutput]] = [[] for _ in requests]
+    for output in outputs:
+        choices[output.index].append(output)
+    found = [_joined(some, one.params) for some, one in zip(choices, requests, strict=True)]
+    if not single:
+        return found
+    if found[0].error is not None:
+        raise found[0].error
+    return found[0]
 
 
 def _joined(outputs: list[GenerationOutput], params: SamplingParams) -> GenerationOutput:

@@ -21,6 +21,10 @@ FINISH_REASONS: Final = {
     "grammar": "stop",
     "repetition": "length",
     "cancelled": "abort",
+    "timeout": "abort",
+    "disconnected": "abort",
+    "slow_consumer": "abort",
+    "shutdown": "abort",
 }
 
 

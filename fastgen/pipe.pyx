@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Pipe: pieces on their way from a producer to a reader, without the GIL and without a lock.
 
-`csrc/pipe.h` has the details; `fastgen.stream` has the two ends that people hold.
+`csrc/pipe.h` has the details; `fastgen.streams` has the two ends that people hold.
 """
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc

@@ -21,7 +21,7 @@ from libc.string cimport memcpy, memmove
 
 from fastgen.blocks cimport Pool, header_of
 from fastgen.kernels.utf8 cimport fg_utf8_sequence, validate_utf8
-from fastgen.unicode cimport char_at, put_chars, put_replaced
+from fastgen.unicode cimport char_at, put_chars, put_replaced, size_of_chars
 
 from fastgen.errors import PromptError
 from fastgen.memory import TextPool

@@ -4,7 +4,7 @@ from typing import Any, final
 
 from fastgen.chunk import Chunk
 from fastgen.hub import LoopPort
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 
 @final
 class Drain:

@@ -10,7 +10,7 @@ from fastgen.channel cimport Channel
 from fastgen.chunk cimport Chunk
 from fastgen.hub cimport Hub
 from fastgen.pipe cimport fg_load_acquire, fg_ready_take
-from fastgen.stream cimport TokenStream
+from fastgen.streams cimport TokenStream
 
 from fastgen.errors import FastgenError, InvalidParameterError
 

@@ -11,7 +11,7 @@ from fastgen.cancellation import CancellationToken
 from fastgen.errors import FastgenError, InvalidParameterError, StreamClosedError
 from fastgen.health import Monitor
 from fastgen.hub import Hub
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 
 
 class Clock:

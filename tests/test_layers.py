@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_version"),  # import nothing of fastgen, and every floor raises errors
     ("cpu", "random"),
     ("kernels", "lockfree"),
-    ("config", "metrics", "memory", "gguf", "system"),
+    ("config", "metrics", "pressure", "blocks", "memory", "gguf", "system"),
     (
         "tokenizer",
         "prompt",
@@ -49,7 +49,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "loops",
         "lookup",
         "text",
-        "blocks",
         "messages",
         "program",
         "rendering",
@@ -58,13 +57,23 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "symbolic",
         "unicode",
         "output",
-        "stream",
+        "cancellation",
+        "channel",
+        "chunk",
+        "flow",
+        "health",
+        "hub",
+        "pipe",
+        "sink",
+        "streams",
+        "waiting",
+        "writer",
         "scheduler",
     ),
     ("transcript", "requests", "lane"),
     ("models",),
     ("engine",),
-    ("generator",),
+    ("handle", "generator"),
     ("oneline",),
     ("server", "cli", "integrations", "__main__"),
 )
@@ -199,7 +208,8 @@ def c_noun(path: str) -> tuple[int, str]:
     parts = Path(path).with_suffix("").parts
     if parts[0] in ("base", "cpu", "sampler"):
         return {"base": 0, "cpu": 1, "sampler": 3}[parts[0]], parts[0]
-    return 2, parts[0] if parts[0] in ("history", "automaton", "detokenizer") else "/".join(parts[:2])
+    alone = ("history", "automaton", "detokenizer", "lockfree", "pipe", "scheduler")
+    return 2, parts[0] if parts[0] in alone else "/".join(parts[:2])
 
 
 @pytest.mark.skipif(not CSRC.exists(), reason="the C sources are not beside the package")

@@ -272,11 +272,11 @@ class TestPool:
     def test_256_bytes_stay_in_the_object(self, text: str | bytes) -> None:
         for size in (300, 600, 1200):
             PromptBuilder().text("x" * size).clear()  # blocks that could be taken
-        kept = blocks.kept_memory()
+        before = memory.stats()["prompts"].lent
         prompt = PromptBuilder().text(text)
-        assert blocks.kept_memory() == kept
+        assert memory.stats()["prompts"].lent == before
         prompt.text("aa")
-        assert blocks.kept_memory() < kept
+        assert memory.stats()["prompts"].lent > before
 
     def test_the_pool_is_bounded(self) -> None:
         prompts = [PromptBuilder().text("x" * (5 << 20)) for _ in range(12)]

@@ -22,7 +22,7 @@ from fastgen.cancellation import CancellationToken
 from fastgen.errors import FastgenError, ForkedError, GenerationTimeout, InvalidParameterError, StreamClosedError
 from fastgen.hub import Hub
 from fastgen.sink import Sink
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 
 
 def texts(chunks: Any) -> list[str]:
@@ -794,7 +794,7 @@ def test_a_child_process_is_told() -> None:
 EXITS = """
 import asyncio, sys, threading, time
 from fastgen.hub import Hub
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 from fastgen.sink import Sink
 hub = Hub()
 streams = [TokenStream(hub=hub, capacity=4) for _ in range(100)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastgen.hub import Hub
 from fastgen.sink import Sink
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 from fastgen.writer import StreamWriter
 
 from .common import Bench, Figure, Pair

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fastgen.hub import Hub
 from fastgen.sink import Sink
-from fastgen.stream import TokenStream
+from fastgen.streams import TokenStream
 
 KINDS = ("fast", "slow", "stalled", "cancelled")
 
