@@ -147,7 +147,7 @@ class Generator:
             it concerns has ``finish_reason == "error"`` and the error in ``error``, and the others go on.
         """
         chosen, single = self._requests(prompt, params, overrides)
-        pieces = self._run(self._lanes(chosen))
+        pieces = run(self.model, self._lanes(chosen), self.tokenizer.vocab_size, self.config)
         return _result([piece.output for piece in pieces if piece.output is not None], chosen, single)
 
     def stream(
@@ -286,13 +286,13 @@ class Generator:
     def __repr__(self) -> str:
         return f"Generator({'closed' if self._closed else self.model.name})"
 
-    def _run(self, lanes: list[Lane], ended: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
-        return run(self.model, lanes, self.tokenizer.vocab_size, self.config, ended)
-
     def _start(self, requests: list[Request], single: bool, capacity: int) -> Handle:
         lanes = self._lanes(requests)
+        model, vocab_size, config = self.model, self.tokenizer.vocab_size, self.config  # close() lets go of the model
         return Handle(
-            lambda ended: self._run(lanes, ended), lambda outputs: _result(outputs, requests, single), capacity
+            lambda ended: run(model, lanes, vocab_size, config, ended),
+            lambda outputs: _result(outputs, requests, single),
+            capacity,
         )
 
     def _pieces(self, handle: Handle, single: bool) -> Iterator[Piece]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from fastgen import Generator
 TOKENIZER = FakeTokenizer()
 EOS = TOKENIZER.eos_ids[0]
 VOCAB = TOKENIZER.vocab_size
+TESTS = Path(__file__).parent
 
 
 def endless() -> tuple[Generator, Rewinding]:
@@ -101,6 +106,35 @@ def test_a_result_that_is_not_there_yet():
     assert (output.finish_reason, output.finish_detail) == ("abort", "cancelled")
     assert set(output.text) <= {"x"}
     assert settled(model)
+
+
+def test_closing_the_generator_leaves_a_request_its_model():
+    for _ in range(50):
+        gen = hello()
+        handle = gen.submit("a", temperature=0)
+        gen.close()
+        assert handle.result(60).text == "Hello"
+
+
+def test_a_process_ends_with_requests_at_work():
+    code = (
+        "import numpy as np, fastgen as fg\n"
+        "from fakes import FakeTokenizer\n"
+        "row = np.zeros((1, 259), np.float32)\n"
+        "gen = fg.Generator(lambda ids, state: row, FakeTokenizer())\n"
+        "handles = [gen.submit('a') for _ in range(4)]\n"
+        "pieces = gen.stream('b')\n"
+        "next(pieces)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_error_of_the_model_reaches_every_reader():

@@ -229,6 +229,7 @@ def test_a_buffer_is_let_go(level: str) -> None:
         text = bytearray(b"x" * size)
         utf8.validate(text)
         text.append(0)  # raises BufferError as long as a view of it exists
+        assert len(text) == size + 1
 
 
 def test_a_buffer_is_held_while_the_gil_is_not() -> None:
