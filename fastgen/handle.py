@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from fastgen.errors import GenerationTimeout
 from fastgen.output import GenerationOutput, Piece
 from fastgen.streams import TokenStream
 
 __all__ = ["Handle"]
+
+LAST_STEP: Final = 60.0  # seconds that a pass of the model may take while the interpreter ends
+
+
+_working: dict[threading.Thread, Any] = {}  # the writers of the threads at work
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all requests before the interpreter does: torch does not survive a thread that is stopped inside it."""
+    for writer in list(_working.values()):
+        writer.abort("shutdown")
+    for thread in list(_working):
+        thread.join(LAST_STEP)
+
+
+os.register_at_fork(after_in_child=_working.clear)  # their threads are the parent's
 
 
 class _State:
@@ -54,10 +73,16 @@ class Handle:
         self._state = _State()
         self._stream = TokenStream(capacity)
         self._reader: Iterator[Any] | None = None  # kept, so that a loop that was interrupted can go on
+        writer = self._stream.writer()
         self._thread = threading.Thread(
-            target=_produce, args=(work, self._stream.writer(), self._state), name="fastgen-request", daemon=True
+            target=_produce, args=(work, writer, self._state), name="fastgen-request", daemon=True
         )
-        self._thread.start()
+        _working[self._thread] = writer
+        try:
+            self._thread.start()
+        except BaseException:  # no more threads can be had
+            del _working[self._thread]
+            raise
 
     def cancel(self) -> None:
         """End the request: nothing more is delivered when this returns, and the work stops within a step."""
@@ -131,3 +156,4 @@ def _produce(work: Callable[[Callable[[], bool]], Iterator[Piece]], writer: Any,
         writer.finish()
     finally:
         state.done.set()
+        _working.pop(threading.current_thread(), None)

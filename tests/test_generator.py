@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -370,6 +372,18 @@ class TestDemo:
     def test_info(self, gen):
         assert (gen.info.architecture, gen.info.quantization, gen.info.vocab_size) == ("llama", "Q4_1", 49152)
         assert gen.load_seconds > 0
+
+    def test_a_process_ends_while_the_model_is_at_work(self, demo_path):
+        code = (
+            "import fastgen as fg\n"
+            f"gen = fg.Generator.from_pretrained({str(demo_path)!r})\n"
+            "handles = [gen.submit('Once', max_tokens=500) for _ in range(2)]\n"
+            "next(gen.stream('Once', max_tokens=500))\n"
+            "pieces = gen.stream('Once', max_tokens=500)\n"
+            "next(pieces)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_one_line(self, demo_path, monkeypatch):
         monkeypatch.delenv("FASTGEN_MODEL", raising=False)
